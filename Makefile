@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+SHELL := /bin/sh
+
+.PHONY: help setup demo down test lint unit lab-test reference format
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo      build a cluster on an emulated cloud, cut the power of its active node, watch the VIPs come back'
+	@echo 'make test      lint, unit tests, and the end-to-end tests in the lab'
+	@echo 'make down      remove the lab'
+	@echo 'also: setup lint unit lab-test reference format'
+
+setup:
+	@tools/bootstrap
+
+demo: setup
+	lab up
+	ansible-playbook site.yml -i inventory/lab
+	lab drill kill
+	@echo
+	@echo 'Next: lab status | lab drill freeze | lab exec vr1 -- pcs status | ansible-playbook playbooks/status.yml -i inventory/lab'
+	@echo 'Add a VIP to inventory/lab/group_vars/vrouters.yml and run ansible-playbook again. make down removes the lab.'
+	@echo '(The commands are in .venv/bin: . .venv/bin/activate)'
+
+down: setup
+	lab down
+
+test: setup lint unit lab-test
+
+lint:
+	ruff check .
+	ruff format --check .
+	mypy
+	vermin --no-tips --quiet --target=3.6- --violations roles/vip_agent/files/lib
+	yamllint --strict .
+	ansible-lint --offline
+	tools/reference.py --check
+	shellcheck tools/bootstrap .ci/run lab/nodes/rootfs/customize.sh
+	codespell
+
+unit:
+	pytest --numprocesses 2 tests/unit
+
+lab-test:
+	pytest tests/lab
+
+reference:
+	tools/reference.py
+
+format:
+	ruff check --fix .
+	ruff format .
