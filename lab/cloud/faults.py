@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults on purpose: a list of them, and the middleware that makes them happen.
+
+A fault as JSON, every key but `effect` optional:
+
+    {"effect": "latency|status|drop|hang|apply_then_fail",
+     "service": "api|imds|federation", "method": "PUT", "path": "<regular expression, searched in the path>",
+     "node": "<instance name, or 'user' for whoever is none>",
+     "latency_ms": 0, "jitter_ms": 0,          with every effect, before it
+     "status": 500, "code": "InternalServerError", "message": "…",
+     "count": 3, "probability": 0.5}
+
+`status` answers with the status and the code (for apply_then_fail only if given; without one the connection is closed).
+`drop` closes the connection without an answer, `hang` never answers. `count` ends the fault after so many hits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lab.cloud.http import CALLER, HANG_UP
+
+Effect = Literal["latency", "status", "drop", "hang", "apply_then_fail"]
+Service = Literal["api", "imds", "federation"]
+
+_CODES = {
+    400: "InvalidParameter",
+    401: "NotAuthenticated",
+    404: "NotAuthorizedOrNotFound",
+    409: "IncorrectState",
+    412: "NoEtagMatch",
+    429: "TooManyRequests",
+    500: "InternalServerError",
+    503: "ServiceUnavailable",
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    effect: Effect
+    service: Service | None = None
+    method: str | None = None
+    path: str | None = None
+    node: str | None = None
+    latency_ms: float = 0.0
+    jitter_ms: float = 0.0
+    status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    count: int | None = None
+    probability: float = 1.0
+    id: str = ""
+    hits: int = 0
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Fault:
+        """Raises ValueError that names the key, the value and what was expected."""
+        known = {f.name for f in fields(cls)} - {"id", "hits"}
+        for key in data:
+            if key not in known:
+                raise ValueError(f"fault: unknown key {key!r}, expected some of {sorted(known)}")
+        if data.get("effect") not in get_args(Effect):
+            raise ValueError(f"fault: effect is {data.get('effect')!r}, expected one of {get_args(Effect)}")
+        if data.get("service") not in (None, *get_args(Service)):
+            raise ValueError(f"fault: service is {data['service']!r}, expected one of {get_args(Service)}")
+        try:
+            fault = cls(**data)
+            re.compile(fault.path or "")
+            numbers_fit = (
+                fault.latency_ms >= 0
+                and fault.jitter_ms >= 0
+                and 0 <= fault.probability <= 1
+                and (fault.count is None or fault.count > 0)
+                and (fault.status is None or 200 <= fault.status <= 599)
+            )
+        except (TypeError, re.error) as error:
+            raise ValueError(f"fault: {error}") from error
+        if not numbers_fit:
+            raise ValueError(
+                "fault: expected latency_ms and jitter_ms from 0, probability from 0 to 1, count from 1, "
+                f"status from 200 to 599: {dict(data)}"
+            )
+        return fault
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def spent(self) -> bool:
+        return self.count is not None and self.hits >= self.count
+
+    def matches(self, service: str, method: str, path: str, caller: str) -> bool:
+        return (
+            not self.spent
+            and self.service in (None, service)
+            and (self.method is None or self.method.upper() == method)
+            and (self.path is None or re.search(self.path, path) is not None)
+            and self.node in (None, caller)
+        )
+
+
+class Faults:
+    """The list of faults. `chance` gives numbers from 0 to 1, `sleep` waits seconds; tests give their own."""
+
+    def __init__(
+        self,
+        chance: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._chance = chance
+        self.sleep = sleep
+        self._faults: dict[str, Fault] = {}
+
+    def add(self, fault: Fault) -> Fault:
+        """Add it at the end and give it an id."""
+        fault = replace(fault, id=secrets.token_hex(4), hits=0)
+        self._faults[fault.id] = fault
+        return fault
+
+    def items(self) -> list[Fault]:
+        """All of them with their hits, those whose count is used up included."""
+        return [*self._faults.values()]
+
+    def clear(self, fault_id: str | None = None) -> int:
+        """Remove one, or all; says how many there were."""
+        gone = [k for k in self._faults if fault_id in (None, k)]
+        for key in gone:
+            del self._faults[key]
+        return len(gone)
+
+    def take(self, service: str, method: str, path: str, caller: str) -> tuple[float, Fault | None]:
+        """What happens to this request: seconds to wait, and the fault that decides its answer.
+
+        Every fault that matches adds its latency; the first that is more than latency decides. Both count as hits.
+        """
+        wait = 0.0
+        for fault in self.items():
+            if not fault.matches(service, method, path, caller) or self._chance() >= fault.probability:
+                continue
+            self._faults[fault.id] = replace(fault, hits=fault.hits + 1)
+            wait += (fault.latency_ms + fault.jitter_ms * self._chance()) / 1000
+            if fault.effect != "latency":
+                return wait, fault
+        return wait, None
+
+
+async def _nothing(_message: Message) -> None:
+    """Where the answer goes that nobody is to see."""
+
+
+class FaultMiddleware:
+    """Applies the faults to an application. The caller's name must be in the scope's state."""
+
+    def __init__(self, app: ASGIApp, faults: Faults, service_of: Callable[[str], str]) -> None:
+        self._app = app
+        self._faults = faults
+        self._service_of = service_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        wait, fault = self._faults.take(self._service_of(path), scope["method"], path, scope["state"][CALLER])
+        if wait > 0:
+            await self._faults.sleep(wait)
+        if fault is None:
+            await self._app(scope, receive, send)
+            return
+        if fault.effect == "apply_then_fail":
+            await self._app(scope, receive, _nothing)
+        if fault.effect == "hang":
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        elif fault.effect == "drop" or (fault.effect == "apply_then_fail" and fault.status is None):
+            scope["extensions"][HANG_UP]["call"]()
+            # The server must have seen the end of the connection before it looks for our answer.
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        else:
+            await _answer(fault, send)
+
+
+async def _answer(fault: Fault, send: Send) -> None:
+    status = fault.status or 500
+    code = fault.code or _CODES.get(status, "UnknownError")
+    body = json.dumps({"code": code, "message": fault.message or f"Injected by the lab ({fault.id})."}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

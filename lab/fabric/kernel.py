@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The data plane: one network namespace that routes as a VCN does, and the VNICs that plug into it.
+
+All of it happens in one worker thread that lives in the VCN's namespace; the public methods may be called from any
+thread but one at a time, which the control plane's lock sees to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import itertools
+import subprocess
+import time
+from collections.abc import Callable
+from importlib import resources
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import IPRoute
+
+from lab.fabric import ns
+from lab.fabric.netlink import RouteSocket
+from lab.fabric.nft import Nft
+from lab.fabric.plan import Desired, RuleSpec, Steps, plan, port_name, steps
+from lab.fabric.view import Port, View
+from lab.paths import VCN_NETNS
+from lab.topology import API_ADDRESS, METADATA_ADDRESS
+
+MTU = 9000
+UPLINK, UPLINK_HOST = "cvlup0", "cvlup1"
+UPLINK_ADDRESS, UPLINK_HOST_ADDRESS, UPLINK_PREFIX = "198.18.255.1", "198.18.255.2", 30
+SINK = "cvlsink"
+_OWN_SUBNET_PREFERENCE, _ROUTE_TABLE_PREFERENCE = 50, 51
+_EMPTY_VIEW = View((), (), (), ())
+
+OnMoved = Callable[[str, str, int], None]
+"""Called with a private IP's OCID, the port that now gets its packets, and the monotonic time (ns) of the move."""
+
+
+def _sysctl(key: str, value: int) -> None:
+    Path("/proc/sys/net", key).write_text(f"{value}\n", encoding="ascii")
+
+
+class Fabric:
+    """The VCN's kernel side. Raises OSError and NftError where the kernel refuses something unexpected."""
+
+    def __init__(self, on_moved: OnMoved) -> None:
+        self._on_moved = on_moved
+        self._view = _EMPTY_VIEW
+        self._current = Desired()
+        self._up: dict[str, int] = {}  # port name -> interface index, for links that are up
+        self._ids: dict[str, int] = {}
+        self._numbers = itertools.count(1)
+        self._executor = ns.executor_in(VCN_NETNS, self._open)
+
+    def _open(self) -> None:
+        self._ip = IPRoute()
+        self._routes = RouteSocket()
+        self._nft = Nft()
+
+    async def _run(self, function: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+
+    # -- set-up ------------------------------------------------------------------------------------------------------
+
+    async def build(self, view: View) -> None:
+        """Turn the empty namespace into a VCN: addresses that the fabric itself answers, sink, uplink, packet rules."""
+        await self._run(self._build, view)
+
+    def _build(self, view: View) -> None:
+        for key, value in {
+            "ipv4/ip_forward": 1,
+            "ipv4/conf/all/send_redirects": 0,
+            "ipv4/conf/default/send_redirects": 0,
+            "ipv4/conf/all/rp_filter": 0,
+            "ipv4/conf/default/rp_filter": 0,
+            "ipv4/conf/default/proxy_arp": 1,
+            "ipv6/conf/default/disable_ipv6": 1,
+        }.items():
+            _sysctl(key, value)
+        lo = self._index("lo")
+        # The gateways first: the kernel takes the first address as the source of its own packets.
+        for address in [*(str(s.gateway) for s in view.subnets), API_ADDRESS, METADATA_ADDRESS]:
+            self._ip.addr("add", index=lo, address=address, prefixlen=32)
+        # With a route for the whole subnet the fabric answers ARP for any address; what goes there is dropped.
+        subprocess.run(["ip", "tuntap", "add", SINK, "mode", "tun"], check=True)
+        self._ip.link("set", ifname=SINK, state="up")
+        for subnet in view.subnets:
+            self._ip.route("add", dst=str(subnet.cidr), oif=self._index(SINK))
+        uplink = self._index(UPLINK)
+        self._ip.addr("add", index=uplink, address=UPLINK_ADDRESS, prefixlen=UPLINK_PREFIX)
+        self._ip.link("set", index=uplink, state="up")
+        self._ip.route("add", dst="default", gateway=UPLINK_HOST_ADDRESS)
+        self._nft.run(resources.files("lab.fabric").joinpath("rules.nft").read_text(encoding="utf-8"))
+        # A VCN is no router hop inside a subnet: give back the TTL that forwarding takes (VRRP checks for 255).
+        # nft 1.0 cannot add to a TTL, the xtables target can.
+        subprocess.run(
+            [
+                "iptables-nft",
+                "-t",
+                "mangle",
+                "-A",
+                "FORWARD",
+                "-i",
+                "cv-+",
+                "-o",
+                "cv-+",
+                "-j",
+                "TTL",
+                "--ttl-inc",
+                "1",
+            ],
+            check=True,
+        )
+
+    # -- links -------------------------------------------------------------------------------------------------------
+
+    async def plug(self, port: Port, netns: Path, gateway: IPv4Address, prefix: int, *, default_route: bool) -> None:
+        """Give the instance that lives in `netns` its interface, configured as DHCP would configure it."""
+        await self._run(self._plug, port, netns, gateway, prefix, default_route)
+
+    def _plug(self, port: Port, netns: Path, gateway: IPv4Address, prefix: int, default_route: bool) -> None:
+        name = port_name(port.instance, port.interface)
+        self._unplug(name)
+        with open(netns, "rb") as target:
+            self._ip.link(
+                "add",
+                ifname=name,
+                kind="veth",
+                mtu=MTU,
+                peer={"ifname": port.interface, "mtu": MTU, "address": port.mac, "net_ns_fd": target.fileno()},
+            )
+        with ns.enter(netns), IPRoute() as inside:
+            (lo,) = inside.link_lookup(ifname="lo")
+            inside.link("set", index=lo, state="up")
+            (index,) = inside.link_lookup(ifname=port.interface)
+            inside.addr("add", index=index, address=str(port.address), prefixlen=prefix)
+            inside.link("set", index=index, state="up")
+            if default_route:
+                inside.route("add", dst="default", gateway=str(gateway))
+        # The default is a random delay of up to 0.8 s before a proxied ARP answer.
+        _sysctl(f"ipv4/neigh/{name}/proxy_delay", 0)
+        self._link_up(name, port)
+
+    def _link_up(self, name: str, port: Port) -> None:
+        index = self._index(name)
+        self._ip.link("set", index=index, state="up")
+        # Permanent: the fabric knows its VNICs and learns nothing from ARP, gratuitous or not.
+        self._ip.neigh("replace", dst=str(port.address), lladdr=port.mac, ifindex=index, state=0x80)
+        self._up[name] = index
+        self._reconcile()
+
+    async def unplug(self, instance: str) -> None:
+        """Take all of an instance's links away, as when it is powered off."""
+
+        def work() -> None:
+            for port in self._ports(instance):
+                self._unplug(port_name(port.instance, port.interface))
+
+        await self._run(work)
+
+    def _unplug(self, name: str) -> None:
+        found = self._ip.link_lookup(ifname=name)
+        if found:
+            self._ip.link("set", index=found[0], state="down")
+            with contextlib.suppress(Exception):  # the other end's namespace may take the pair away meanwhile
+                self._ip.link("del", index=found[0])
+        self._forget(name)
+
+    async def set_link(self, instance: str, interface: str, *, up: bool) -> None:
+        """Pull or plug an interface's cable: the instance sees its carrier go or come. Raises KeyError."""
+
+        def work() -> None:
+            (port,) = [p for p in self._ports(instance) if p.interface == interface]
+            name = port_name(instance, interface)
+            if up:
+                self._link_up(name, port)
+            else:
+                self._ip.link("set", index=self._index(name), state="down")
+                self._forget(name)
+
+        await self._run(work)
+
+    def _forget(self, name: str) -> None:
+        self._up.pop(name, None)
+        self._current = self._current.without_device(name)
+        self._reconcile()
+
+    def _ports(self, instance: str) -> list[Port]:
+        ports = [p for p in self._view.ports if p.instance == instance]
+        if not ports:
+            raise KeyError(instance)
+        return ports
+
+    def _index(self, name: str) -> int:
+        found = self._ip.link_lookup(ifname=name)
+        if not found:
+            raise OSError(errno.ENODEV, f"{name}: no such link")
+        return int(found[0])
+
+    # -- placement ---------------------------------------------------------------------------------------------------
+
+    async def apply(self, view: View) -> None:
+        """Make the kernel agree with the control plane."""
+
+        def work() -> None:
+            self._view = view
+            self._reconcile()
+
+        await self._run(work)
+
+    def _reconcile(self) -> None:
+        for floating in self._view.floatings:
+            if floating.private_ip_id not in self._ids:
+                self._ids[floating.private_ip_id] = next(self._numbers)
+        while True:
+            desired = plan(self._view, self._up, self._ids)
+            try:
+                self._apply(steps(self._current, desired))
+            except OSError as error:
+                # A node that crashed took its links with it before anybody said so. What was applied so far may be
+                # applied again, so start over without them.
+                lost = [name for name in self._up if not self._is_up(name)]
+                if error.errno not in (errno.ENODEV, errno.ENETDOWN) or not lost:
+                    raise
+                for name in lost:
+                    del self._up[name]
+                    self._current = self._current.without_device(name)
+            else:
+                self._current = desired
+                return
+
+    def _is_up(self, name: str) -> bool:
+        found = self._ip.link_lookup(ifname=name)
+        return bool(found) and self._ip.link("get", index=found[0])[0].get("state") == "up"
+
+    def _apply(self, todo: Steps) -> None:
+        # A destination is allowed before the packets turn and disallowed after: nothing is lost in between.
+        self._sets("add", todo.own, todo.allow_forward)
+        names = {number: ocid for ocid, number in self._ids.items()}
+        for number, hop in todo.set_nexthops.items():
+            self._routes.set_nexthop(number, hop.gateway, self._up[hop.device])
+            self._on_moved(names[number], hop.device, time.monotonic_ns())
+        for (table, destination), target in todo.set_routes.items():
+            index = self._up[target.device] if target.device else None
+            self._routes.set_route(table, destination, nexthop=target.nexthop, index=index)
+        for table, destination in todo.del_routes:
+            self._routes.del_route(table, destination)
+        for number in todo.del_nexthops:
+            self._routes.del_nexthop(number)
+        for rule in todo.add_rules:
+            self._rule("add", rule)
+        for rule in todo.del_rules:
+            self._rule("del", rule)
+        self._sets("delete", todo.disown, todo.forbid_forward)
+
+    def _sets(self, verb: str, owned: frozenset[tuple[str, IPv4Address]], forwards: frozenset[str]) -> None:
+        lines = []
+        if owned:
+            members = ", ".join(f'"{port}" . {address}' for port, address in sorted(owned))
+            lines.append(f"{verb} element inet cvl owned {{ {members} }}")
+        if forwards:
+            members = ", ".join(f'"{port}"' for port in sorted(forwards))
+            lines.append(f"{verb} element inet cvl forwards {{ {members} }}")
+        if lines:
+            self._nft.run("\n".join(lines))
+
+    def _rule(self, verb: str, rule: RuleSpec) -> None:
+        self._ip.rule(verb, iifname=rule.port, dst=str(rule.subnet), table=254, priority=_OWN_SUBNET_PREFERENCE)
+        self._ip.rule(verb, iifname=rule.port, table=rule.table, priority=_ROUTE_TABLE_PREFERENCE)
+
+    # -- nemesis -----------------------------------------------------------------------------------------------------
+
+    async def silence(self, instance: str, *, silent: bool) -> None:
+        """Let nothing in or out of an instance's VNICs: what the network sees of a machine without power."""
+
+        def work() -> None:
+            names = ", ".join(f'"{port_name(p.instance, p.interface)}"' for p in self._ports(instance))
+            self._change("silent", names, add=silent)
+
+        await self._run(work)
+
+    async def cut(self, sources: list[str], targets: list[str], *, cut: bool) -> None:
+        """Cut (or heal) every path from the instances `sources` to the instances `targets`, in that direction."""
+
+        def work() -> None:
+            pairs = [
+                f'"{port_name(a.instance, a.interface)}" . "{port_name(b.instance, b.interface)}"'
+                for source, target in itertools.product(sources, targets)
+                for a, b in itertools.product(self._ports(source), self._ports(target))
+            ]
+            self._change("cut", ", ".join(pairs), add=cut)
+
+        await self._run(work)
+
+    def _change(self, name: str, members: str, *, add: bool) -> None:
+        # Adding first makes both directions idempotent: an element may be added twice but not deleted twice.
+        lines = [f"add element inet cvl {name} {{ {members} }}"]
+        if not add:
+            lines.append(f"delete element inet cvl {name} {{ {members} }}")
+        self._nft.run("\n".join(lines))
+
+    def close(self) -> None:
+        self._executor.shutdown()

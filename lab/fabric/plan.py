@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the control plane's picture to kernel objects, and from two sets of kernel objects to the steps between them.
+
+A secondary private IP is one nexthop object. Its /32, every route rule that points at it and the anti-spoofing check
+(a reverse lookup of the /32) refer to that object, so replacing it moves all of them in one atomic instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+
+from lab.fabric.view import Port, View
+
+MAIN = 254
+FIRST_SUBNET_TABLE = 1001
+
+
+def port_name(instance: str, interface: str) -> str:
+    """The fabric's end of an instance's interface; Linux allows 15 characters."""
+    return f"cv-{instance[:6]}-{interface}"[:15]
+
+
+@dataclass(frozen=True)
+class Nexthop:
+    gateway: IPv4Address
+    device: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a route leads: to a device, to a nexthop object, or (neither) into a black hole."""
+
+    device: str | None = None
+    nexthop: int | None = None
+
+
+@dataclass(frozen=True)
+class RuleSpec:
+    """Packets that enter by `port` use `table`, except those for the port's own subnet."""
+
+    port: str
+    subnet: IPv4Network
+    table: int
+
+
+@dataclass(frozen=True)
+class Desired:
+    nexthops: Mapping[int, Nexthop] = field(default_factory=dict)
+    routes: Mapping[tuple[int, IPv4Network], Target] = field(default_factory=dict)
+    rules: frozenset[RuleSpec] = frozenset()
+    owned: frozenset[tuple[str, IPv4Address]] = frozenset()
+    forwards: frozenset[str] = frozenset()
+
+    def without_device(self, device: str) -> Desired:
+        """What the kernel still has after it lost `device`: it drops the nexthops and routes of the link by itself."""
+        gone = {i for i, hop in self.nexthops.items() if hop.device == device}
+        return Desired(
+            {i: hop for i, hop in self.nexthops.items() if i not in gone},
+            {k: t for k, t in self.routes.items() if t.device != device and t.nexthop not in gone},
+            self.rules,
+            self.owned,
+            self.forwards,
+        )
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The change from one Desired to another, in the order in which it must be applied."""
+
+    own: frozenset[tuple[str, IPv4Address]]
+    allow_forward: frozenset[str]
+    set_nexthops: Mapping[int, Nexthop]
+    set_routes: Mapping[tuple[int, IPv4Network], Target]
+    del_routes: frozenset[tuple[int, IPv4Network]]
+    del_nexthops: frozenset[int]
+    add_rules: frozenset[RuleSpec]
+    del_rules: frozenset[RuleSpec]
+    disown: frozenset[tuple[str, IPv4Address]]
+    forbid_forward: frozenset[str]
+
+
+def plan(view: View, up: Collection[str], ids: Mapping[str, int]) -> Desired:
+    """The kernel objects that make `view` true.
+
+    `up` names the ports whose link is up: nothing can be routed to the others. `ids` maps a private IP's OCID to the
+    number of its nexthop object and must know every one of the view.
+    """
+    ports: dict[str, Port] = {p.vnic_id: p for p in view.ports}
+    name = {p.vnic_id: port_name(p.instance, p.interface) for p in view.ports}
+    live = {p.vnic_id for p in view.ports if name[p.vnic_id] in up}
+    subnets = {s.name: s for s in view.subnets}
+    tables = {s.name: FIRST_SUBNET_TABLE + n for n, s in enumerate(view.subnets)}
+
+    nexthops: dict[int, Nexthop] = {}
+    routes: dict[tuple[int, IPv4Network], Target] = {}
+    owned = {(name[p.vnic_id], p.address) for p in view.ports}
+    for port in view.ports:
+        if port.vnic_id in live:
+            routes[MAIN, IPv4Network(port.address)] = Target(device=name[port.vnic_id])
+    for floating in view.floatings:
+        if floating.vnic_id is None:
+            continue
+        owned.add((name[floating.vnic_id], floating.address))
+        if floating.vnic_id in live:
+            number = ids[floating.private_ip_id]
+            nexthops[number] = Nexthop(ports[floating.vnic_id].address, name[floating.vnic_id])
+            routes[MAIN, IPv4Network(floating.address)] = Target(nexthop=number)
+    for rule in view.rules:
+        rule_id = ids.get(rule.private_ip_id)
+        target = Target(nexthop=rule_id) if rule_id in nexthops else Target()
+        routes[tables[rule.subnet], rule.destination] = target
+    return Desired(
+        nexthops,
+        routes,
+        frozenset(
+            RuleSpec(name[p.vnic_id], subnets[p.subnet].cidr, tables[p.subnet])
+            for p in view.ports
+            if any(r.subnet == p.subnet for r in view.rules)
+        ),
+        frozenset(owned),
+        frozenset(name[p.vnic_id] for p in view.ports if p.forwards),
+    )
+
+
+def steps(current: Desired, desired: Desired) -> Steps:
+    """What to do so that `current` becomes `desired`."""
+    return Steps(
+        own=desired.owned - current.owned,
+        allow_forward=desired.forwards - current.forwards,
+        set_nexthops={i: hop for i, hop in desired.nexthops.items() if current.nexthops.get(i) != hop},
+        set_routes={k: t for k, t in desired.routes.items() if current.routes.get(k) != t},
+        del_routes=frozenset(current.routes.keys() - desired.routes.keys()),
+        del_nexthops=frozenset(current.nexthops.keys() - desired.nexthops.keys()),
+        add_rules=desired.rules - current.rules,
+        del_rules=current.rules - desired.rules,
+        disown=current.owned - desired.owned,
+        forbid_forward=current.forwards - desired.forwards,
+    )

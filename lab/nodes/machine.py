@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node as a virtual machine: power, and the ways in which one fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Literal
+
+from lab.fabric.kernel import Fabric
+from lab.fabric.view import View
+from lab.nodes import podman
+from lab.topology import Instance, Topology
+
+State = Literal["STOPPED", "STARTING", "RUNNING", "STOPPING"]
+
+
+class Machine:
+    """One node. `on_state` hears of every change, also of those that the node makes itself (poweroff, crash)."""
+
+    def __init__(
+        self,
+        node: Instance,
+        topology: Topology,
+        fabric: Fabric,
+        view: Callable[[], View],
+        on_state: Callable[[str, State], None],
+    ) -> None:
+        self.node = node
+        self.state: State = "STOPPED"
+        self._topology = topology
+        self._fabric = fabric
+        self._view = view
+        self._on_state = on_state
+        self._watcher: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+
+    def _set(self, state: State) -> None:
+        self.state = state
+        self._on_state(self.node.name, state)
+
+    async def power_on(self) -> None:
+        """Boot; returns when systemd has been started. A node that runs stays as it is."""
+        async with self._lock:
+            if self.state != "RUNNING":
+                await self._boot()
+
+    async def _boot(self) -> None:
+        name = self.node.name
+        self._set("STARTING")
+        pid = await podman.init(name)
+        primary = self.node.vnics[0].interface
+        for port in (p for p in self._view().ports if p.instance == name):
+            subnet = self._topology.subnet(port.subnet)
+            await self._fabric.plug(
+                port, podman.netns(pid), subnet.gateway, subnet.cidr.prefixlen, default_route=port.interface == primary
+            )
+        await self._fabric.silence(name, silent=False)
+        await podman.start(name)
+        self._watcher = asyncio.create_task(self._watch(pid), name=f"watch-{name}")
+        self._set("RUNNING")
+
+    async def _watch(self, pid: int) -> None:
+        await podman.gone(pid)
+        await self._fabric.unplug(self.node.name)
+        code = await podman.exit_code(self.node.name)
+        self._set("STOPPED")
+        if code == podman.EXIT_REBOOT:
+            await self._boot()
+
+    async def power_off(self) -> None:
+        """A power cut: silent first, because a killed node's kernel goes on answering for a tenth of a second."""
+        async with self._lock:
+            if self.state == "RUNNING":
+                await self._fabric.silence(self.node.name, silent=True)
+                await podman.kill(self.node.name)
+                await self._ended()
+
+    async def shut_down(self) -> None:
+        """An orderly shutdown: the node's services stop in order, then the power goes."""
+        async with self._lock:
+            if self.state == "RUNNING":
+                self._set("STOPPING")
+                await podman.stop(self.node.name)
+                await self._ended()
+
+    async def _ended(self) -> None:
+        if self._watcher:
+            await self._watcher
+
+    async def freeze(self) -> None:
+        """A hypervisor stall: nothing runs, and nobody sees anything of the machine."""
+        await self._fabric.silence(self.node.name, silent=True)
+        await podman.pause(self.node.name)
+
+    async def thaw(self) -> None:
+        await podman.unpause(self.node.name)
+        await self._fabric.silence(self.node.name, silent=False)
+
+    async def hang(self) -> None:
+        """Userspace stops; the kernel goes on answering ping, ARP and TCP handshakes."""
+        await podman.pause(self.node.name)
+
+    async def unhang(self) -> None:
+        await podman.unpause(self.node.name)
+
+    async def rebuild(self, image: str) -> None:
+        """Throw the disk away and make a fresh one from `image`; the power is off afterwards."""
+        await self.power_off()
+        await podman.remove(self.node.name)
+        await podman.create(self.node.name, image)

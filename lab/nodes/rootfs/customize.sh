@@ -1,0 +1,28 @@
+#!/bin/sh
+# Runs in the new root file system: what a cloud's image has, plus the lab's trust, key and echo server.
+set -eu
+
+useradd --create-home --shell /bin/bash opc
+printf 'opc ALL=(ALL) NOPASSWD: ALL\n' >/etc/sudoers.d/opc
+chmod 0440 /etc/sudoers.d/opc
+install -d -m 0700 -o opc -g opc /home/opc/.ssh
+install -m 0600 -o opc -g opc /lab/authorized_keys /home/opc/.ssh/authorized_keys
+install -D -m 0644 /lab/public.xml /etc/firewalld/zones/public.xml
+install -D -m 0644 /lab/ca.pem /usr/local/share/ca-certificates/cloudvip-lab.crt
+update-ca-certificates
+install -D -m 0644 /lab/echo.py /usr/local/lib/lab/echo.py
+install -D -m 0644 /lab/lab-echo.service /etc/systemd/system/lab-echo.service
+systemctl enable lab-echo.service
+systemctl mask getty.target console-getty.service systemd-udevd.service systemd-udev-trigger.service \
+  apt-daily.timer apt-daily-upgrade.timer systemd-networkd-wait-online.service
+printf 'UseDNS no\n' >/etc/ssh/sshd_config.d/lab.conf
+printf '127.0.0.1 localhost\n' >/etc/hosts
+: >/etc/machine-id
+# No power cut of the host matters to a container; fsync of every file does.
+printf 'force-unsafe-io\n' >/etc/dpkg/dpkg.cfg.d/lab
+printf 'APT::Keep-Downloaded-Packages "true";\n' >/etc/apt/apt.conf.d/90lab
+
+# A warm package cache, nothing installed from it: the nodes install the cluster stack themselves.
+apt-get update
+xargs apt-get install --yes --download-only --no-install-recommends </lab/cached-packages
+rm -rf /lab
