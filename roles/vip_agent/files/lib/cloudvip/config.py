@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The node's configuration, /etc/cloudvip/config.json: read, checked, and turned into the model."""
+
+import json
+import re
+import socket
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+from cloudvip.model import Group, Vip
+
+CONFIG_FILE = "/etc/cloudvip/config.json"
+_VERSION = 1
+_GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
+_OCID = re.compile(r"ocid1\.[a-z0-9]+\.\S+\Z")
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. The text names the key, its value and what was expected."""
+
+
+class OciSettings(NamedTuple):
+    region: str
+    tenancy_id: str
+    instance_id: str
+    endpoint: str
+    federation_endpoint: str
+    ca_bundle: Optional[str]
+    metadata_url: str
+
+
+class Config(NamedTuple):
+    oci: OciSettings
+    groups: Dict[str, Group]
+
+    def group(self, name: str) -> Group:
+        """The group of that name. Raises ConfigError."""
+        if name not in self.groups:
+            expected = ", ".join(sorted(self.groups)) or "none is configured"
+            raise ConfigError(f"group {name!r} is not configured on this node; expected one of: {expected}")
+        return self.groups[name]
+
+
+def is_group_name(text: str) -> bool:
+    """Whether a text can be a group's name. It becomes a part of a file's name, so it must not be able to leave it."""
+    return bool(_GROUP_NAME.match(text))
+
+
+def _is_ipv4(value: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET, value)
+    except OSError:
+        return False
+    return True
+
+
+def _is_text(value: str) -> bool:
+    return bool(value)
+
+
+def _is_https(value: str) -> bool:
+    return value.startswith("https://")
+
+
+def _is_http(value: str) -> bool:
+    return value.startswith("http://")
+
+
+def _is_mac(value: str) -> bool:
+    return bool(_MAC.match(value))
+
+
+def _is_ocid(value: str) -> bool:
+    return bool(_OCID.match(value))
+
+
+class _Reader:
+    """Takes checked values out of decoded JSON and knows where in the file it stands."""
+
+    def __init__(self, data: Any, where: str) -> None:
+        if not isinstance(data, dict):
+            raise ConfigError(f"{where}: {data!r}: expected an object")
+        self._data = data
+        self._where = where
+
+    def error(self, key: str, expected: str) -> ConfigError:
+        if key not in self._data:
+            return ConfigError(f"{self._where}.{key}: missing; expected {expected}")
+        return ConfigError(f"{self._where}.{key}: {self._data[key]!r}: expected {expected}")
+
+    def text(self, key: str, check: Callable[[str], bool], expected: str) -> str:
+        value = self._data.get(key)
+        if not isinstance(value, str) or not check(value):
+            raise self.error(key, expected)
+        return value
+
+    def number(self, key: str, low: int, high: int) -> int:
+        value = self._data.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise self.error(key, f"a whole number from {low} to {high}")
+        return value
+
+    def optional_text(self, key: str) -> Optional[str]:
+        return None if self._data.get(key) is None else self.text(key, _is_text, "a text or null")
+
+    def object(self, key: str) -> "_Reader":
+        if key not in self._data:
+            raise self.error(key, "an object")
+        return _Reader(self._data[key], f"{self._where}.{key}")
+
+    def names(self) -> List[str]:
+        return list(self._data)
+
+    def objects(self, key: str) -> "List[_Reader]":
+        value = self._data.get(key)
+        if not isinstance(value, list):
+            raise self.error(key, "a list")
+        return [_Reader(item, f"{self._where}.{key}[{i}]") for i, item in enumerate(value)]
+
+
+def _vip(reader: _Reader) -> Vip:
+    return Vip(
+        reader.text("name", _is_text, "a name"),
+        reader.text("address", _is_ipv4, "an IPv4 address"),
+        reader.number("prefix", 1, 32),
+        reader.text("interface", _is_text, "the name of an interface"),
+        reader.text("mac", _is_mac, "a MAC address in lower case such as 02:00:17:aa:bb:cc"),
+        reader.text("vnic_id", _is_ocid, "the OCID of a VNIC"),
+        reader.text("private_ip_id", _is_ocid, "the OCID of a private IP"),
+    )
+
+
+def parse(data: Any, where: str) -> Config:
+    """Turn decoded JSON into a Config. `where` names the file in messages. Raises ConfigError."""
+    top = _Reader(data, where)
+    top.number("version", _VERSION, _VERSION)
+    top.text("cloud", lambda value: value == "oci", "'oci'")
+    oci = top.object("oci")
+    settings = OciSettings(
+        oci.text("region", _is_text, "a region such as eu-frankfurt-1"),
+        oci.text("tenancy_id", _is_ocid, "the OCID of the tenancy"),
+        oci.text("instance_id", _is_ocid, "the OCID of this instance"),
+        oci.text("endpoint", _is_https, "an https:// URL"),
+        oci.text("federation_endpoint", _is_https, "an https:// URL"),
+        oci.optional_text("ca_bundle"),
+        oci.text("metadata_url", _is_http, "an http:// URL"),
+    )
+    groups = top.object("groups")
+    parsed = {}
+    for name in groups.names():
+        if not is_group_name(name):
+            raise ConfigError(f"{where}.groups: {name!r}: expected letters, digits, '.', '_' or '-'")
+        group = groups.object(name)
+        revision = group.text("revision", _is_text, "a text")
+        parsed[name] = Group(name, revision, tuple(_vip(vip) for vip in group.objects("vips")))
+    return Config(settings, parsed)
+
+
+def load(path: str = CONFIG_FILE) -> Config:
+    """Read the configuration. Raises ConfigError, also when there is none."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            data = json.load(stream)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not JSON: {error}") from error
+    return parse(data, path)

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is known about a group of VIPs, and the one function that decides what follows from it. No input or output."""
+
+import enum
+from typing import Dict, Iterable, NamedTuple, Sequence, Tuple
+
+
+class Truth(enum.Enum):
+    """Where something is, as seen from this node. UNKNOWN means that it could not be looked at, never "not here"."""
+
+    HERE = "here"
+    ELSEWHERE = "elsewhere"
+    UNKNOWN = "unknown"
+
+
+class Link(enum.Enum):
+    """The state of the interface that a VIP belongs to."""
+
+    UP = "up"
+    NO_CARRIER = "no carrier"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+
+
+class Operation(enum.Enum):
+    CLAIM = "claim"
+    RELEASE = "release"
+    MONITOR = "monitor"
+    AUDIT = "audit"
+    APPLY = "apply"
+
+
+class Outcome(enum.Enum):
+    SUCCESS = "success"
+    NOT_RUNNING = "not running"
+    FAILED = "failed"
+
+
+class Vip(NamedTuple):
+    """One VIP as this node serves it. `mac` finds the interface; `interface` is the name it had when configured."""
+
+    name: str
+    address: str
+    prefix: int
+    interface: str
+    mac: str
+    vnic_id: str
+    private_ip_id: str
+
+
+class Group(NamedTuple):
+    name: str
+    revision: str
+    vips: Tuple[Vip, ...]
+
+
+class Claim(NamedTuple):
+    """What this node has claimed and not released. It outlives the process, not a reboot.
+
+    complete: False from the moment a claim begins until it has succeeded, so that one cut short is not taken for one
+    that holds.
+    pending: for each VIP that a changed configuration brought and that could not be claimed yet, by address, why.
+    since: when each VIP was claimed, by address, in seconds of wall-clock time.
+    """
+
+    group: str
+    revision: str
+    complete: bool
+    vips: Tuple[Vip, ...]
+    pending: Dict[str, str]
+    since: Dict[str, float]
+
+
+class Sighting(NamedTuple):
+    """One VIP: what should be, and the two independent truths, the cloud's and the interface's (`local`)."""
+
+    vip: Vip
+    wanted: bool
+    claimed: bool
+    cloud: Truth
+    local: Truth
+    link: Link
+
+
+class Decision(NamedTuple):
+    """What an operation has to do, and the result if all of that works.
+
+    assign: VIPs that the cloud is asked to deliver here. add, remove: VIPs to put on, take off the interfaces.
+    refused: VIPs that cannot be served here now, with the reason.
+    """
+
+    outcome: Outcome
+    reason: str = ""
+    assign: Tuple[Vip, ...] = ()
+    add: Tuple[Vip, ...] = ()
+    remove: Tuple[Vip, ...] = ()
+    refused: Tuple[Tuple[Vip, str], ...] = ()
+
+
+def _names(sightings: Iterable[Sighting]) -> str:
+    return ", ".join(f"{s.vip.address} on {s.vip.interface}" for s in sightings)
+
+
+def _link_fault(sighting: Sighting) -> str:
+    """Why the VIP's interface cannot carry it, or an empty string. An unknown state is not a fault."""
+    vip = sighting.vip
+    if sighting.link is Link.MISSING:
+        return f"{vip.address}: no interface has the MAC address {vip.mac} ({vip.interface})"
+    if sighting.link is Link.NO_CARRIER:
+        return f"{vip.address}: interface {vip.interface} has no carrier"
+    return ""
+
+
+def _claim(sightings: Sequence[Sighting]) -> Decision:
+    wanted = [s for s in sightings if s.wanted]
+    refused = tuple((s.vip, _link_fault(s)) for s in wanted if _link_fault(s))
+    if refused:
+        return Decision(Outcome.FAILED, "; ".join(reason for _, reason in refused), refused=refused)
+    return Decision(
+        Outcome.SUCCESS,
+        # Every address is assigned, wherever the cloud has it: one PUT is cheaper than asking first, and idempotent.
+        assign=tuple(s.vip for s in wanted),
+        add=tuple(s.vip for s in wanted if s.local is not Truth.HERE),
+        remove=tuple(s.vip for s in sightings if not s.wanted),
+    )
+
+
+def _apply(sightings: Sequence[Sighting]) -> Decision:
+    new = [s for s in sightings if s.wanted and not s.claimed]
+    able = [s for s in new if not _link_fault(s)]
+    return Decision(
+        Outcome.SUCCESS,
+        assign=tuple(s.vip for s in able),
+        add=tuple(s.vip for s in able if s.local is not Truth.HERE),
+        remove=tuple(s.vip for s in sightings if not s.wanted),
+        refused=tuple((s.vip, _link_fault(s)) for s in new if _link_fault(s)),
+    )
+
+
+def _monitor(sightings: Sequence[Sighting], interrupted: bool) -> Decision:
+    # What is claimed counts, not what is configured: the configuration changes before the cluster says "reload".
+    claimed = [s for s in sightings if s.claimed]
+    counted = claimed or list(sightings)
+    present = [s for s in counted if s.local is Truth.HERE]
+    missing = [s for s in counted if s.local is Truth.ELSEWHERE]
+    if claimed and len(present) + len(missing) < len(counted):
+        return Decision(Outcome.SUCCESS, "the interfaces cannot be read; the claim stands until they can")
+    if not present:
+        return Decision(Outcome.NOT_RUNNING)
+    if interrupted:
+        return Decision(Outcome.FAILED, f"an earlier claim did not finish; still present: {_names(present)}")
+    if missing:
+        return Decision(Outcome.FAILED, f"address missing: {_names(missing)}")
+    faults = [_link_fault(s) for s in present if _link_fault(s)]
+    if faults:
+        return Decision(Outcome.FAILED, "; ".join(faults))
+    return Decision(Outcome.SUCCESS)
+
+
+def _audit(sightings: Sequence[Sighting], interrupted: bool) -> Decision:
+    local = _monitor(sightings, interrupted)
+    if local.outcome is not Outcome.SUCCESS:
+        return local
+    claimed = [s for s in sightings if s.claimed]
+    lost = [s for s in claimed if s.cloud is Truth.ELSEWHERE]
+    if not lost:
+        return local
+    reason = f"the cloud delivers elsewhere: {_names(lost)}"
+    # A part of the group elsewhere can be a change in progress or a mistake of a person, and a restart would interrupt
+    # the rest. All of it elsewhere is a lost claim: another node has taken the group over.
+    return Decision(Outcome.FAILED if len(lost) == len(claimed) else Outcome.SUCCESS, reason)
+
+
+def decide(operation: Operation, sightings: Sequence[Sighting], interrupted: bool = False) -> Decision:
+    """What `operation` has to do about the VIPs of one group, and with which result.
+
+    interrupted: the group's last claim began and never finished.
+    """
+    if operation is Operation.CLAIM:
+        return _claim(sightings)
+    if operation is Operation.RELEASE:
+        # Not only those seen on their own interface: an address has to go from wherever on this node it is.
+        return Decision(Outcome.SUCCESS, remove=tuple(s.vip for s in sightings))
+    if operation is Operation.APPLY:
+        return _apply(sightings)
+    if operation is Operation.AUDIT:
+        return _audit(sightings, interrupted)
+    return _monitor(sightings, interrupted)

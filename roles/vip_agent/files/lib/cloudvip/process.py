@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only place that starts programs: a list of arguments, no shell, a fixed environment and a time limit."""
+
+import subprocess
+from typing import Sequence
+
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+
+class ProcessError(Exception):
+    """A program could not be started, took too long or failed."""
+
+
+def run(argv: Sequence[str], data: bytes = b"", timeout: float = 10.0, fds: Sequence[int] = ()) -> bytes:
+    """Run a program with `data` as its input and return its output.
+
+    timeout: seconds. fds: file descriptors that it inherits.
+    Raises ProcessError with the program's own words.
+    """
+    try:
+        with subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_ENVIRONMENT,
+            pass_fds=tuple(fds),
+        ) as child:
+            try:
+                output, errors = child.communicate(data, timeout=timeout)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                raise ProcessError(f"{argv[0]} did not finish within {timeout:g} s") from None
+    except OSError as error:
+        raise ProcessError(f"{argv[0]} cannot be run: {error.strerror}") from error
+    if child.returncode != 0:
+        text = errors.decode("ascii", "replace").strip()
+        raise ProcessError(f"{argv[0]} failed with status {child.returncode}: {text}")
+    return output

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long to wait before a failed call is tried again, if at all."""
+
+from typing import Callable, Optional
+
+from cloudvip.errors import CloudError, ErrorKind
+
+_FIRST = 0.2
+_LONGEST = 5.0
+# A new policy or object takes seconds to be seen everywhere, so the first "not found" may be wrong; the fourth is not.
+_PERMISSION_ATTEMPTS = 4
+_CONFLICT_ATTEMPTS = 6
+
+
+def delay(error: CloudError, attempt: int, uniform: Callable[[float, float], float]) -> Optional[float]:
+    """Seconds to wait before the next attempt, or None when another one is of no use.
+
+    attempt: how many attempts have failed so far, from 1. uniform: the source of the jitter.
+    """
+    if error.kind is ErrorKind.PERMISSION and attempt >= _PERMISSION_ATTEMPTS:
+        return None
+    if error.kind is ErrorKind.CONFLICT and attempt >= _CONFLICT_ATTEMPTS:
+        return None
+    if error.kind in (ErrorKind.AUTH, ErrorKind.FATAL):
+        return None
+    ceiling = min(_LONGEST, _FIRST * 2.0 ** min(attempt, 16))
+    return max(error.retry_after or 0.0, uniform(ceiling / 2, ceiling))

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The runtime state under /run/cloudvip: small JSON files, root only, each replaced in one step."""
+
+import json
+import os
+from typing import Any, Dict, Optional
+
+from cloudvip.model import Claim, Vip
+
+RUN_DIRECTORY = "/run/cloudvip"
+
+
+class State:
+    """The files of one runtime directory."""
+
+    def __init__(self, directory: str = RUN_DIRECTORY) -> None:
+        self._directory = directory
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._directory, name + ".json")
+
+    def read(self, name: str) -> Optional[Dict[str, Any]]:
+        """The content of a file; None if there is none, or none that can be read as what write() left."""
+        try:
+            with open(self._path(name), encoding="ascii") as stream:
+                data = json.load(stream)
+        except (OSError, ValueError):
+            return None
+        return data if isinstance(data, dict) else None
+
+    def write(self, name: str, data: Dict[str, Any]) -> None:
+        """Replace a file. A reader sees the old content or the new, never a part. Raises OSError."""
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        # More than one process may write the same file: each has its own temporary one.
+        temporary = f"{self._path(name)}.{os.getpid()}"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+                json.dump(data, stream)
+            os.replace(temporary, self._path(name))
+        except OSError:
+            os.unlink(temporary)
+            raise
+
+    def remove(self, name: str) -> None:
+        """Remove a file if it is there. Raises OSError."""
+        try:
+            os.unlink(self._path(name))
+        except FileNotFoundError:
+            return
+
+    def claim(self, group: str) -> Optional[Claim]:
+        """What this node has claimed of a group; None if nothing, or if what is written cannot be understood."""
+        data = self.read("claimed-" + group)
+        if data is None:
+            return None
+        try:
+            return Claim(
+                group,
+                str(data["revision"]),
+                bool(data["complete"]),
+                tuple(Vip(**vip) for vip in data["vips"]),
+                {str(address): str(reason) for address, reason in data["pending"].items()},
+                {str(address): float(at) for address, at in data["since"].items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+    def write_claim(self, claim: Claim) -> None:
+        """Remember a claim. Raises OSError."""
+        self.write(
+            "claimed-" + claim.group,
+            {
+                "revision": claim.revision,
+                "complete": claim.complete,
+                "vips": [vip._asdict() for vip in claim.vips],
+                "pending": claim.pending,
+                "since": claim.since,
+            },
+        )
+
+    def remove_claim(self, group: str) -> None:
+        """Forget a claim and what the last audit saw of it. Raises OSError."""
+        self.remove("claimed-" + group)
+        self.remove("audit-" + group)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role `oci`, played against the lab's cloud. The nodes have no machines: the role works on the controller only."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.cloud.names import COMPARTMENT_ID, TENANCY_ID
+from lab.cloud.testing import Running, running
+from lab.topology import Topology, load
+
+ROOT = Path(__file__).parents[4]
+NODES = ("vr1", "vr2", "vr3")
+POD1, POD2 = "10.0.0.4", "10.0.0.36"
+
+
+@pytest.fixture(scope="module")
+def topology() -> Topology:
+    return load("vrouters")
+
+
+@pytest.fixture(scope="module")
+def server(topology: Topology, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(topology, tmp_path_factory.mktemp("lab"), tls=True) as lab:
+        yield lab
+
+
+@dataclass
+class Played:
+    """What came of a play: `changed` counts tasks, over all nodes."""
+
+    good: bool
+    changed: int
+    output: str
+
+
+@dataclass
+class Player:
+    """Plays the role for the nodes, with the VIPs and the settings that a test wants."""
+
+    lab: Running
+    topology: Topology
+    folder: Path
+
+    def vip(self, name: str, address: str, interface: str, state: str = "present") -> dict[str, Any]:
+        bindings = {
+            node: {"vnic_id": v.id, "interface": v.interface, "mac": v.mac, "primary": str(v.address)}
+            for node in NODES
+            for v in self.topology.instance(node).vnics
+            if v.interface == interface
+        }
+        more = {"prefix": 28, "display_name": f"vrouters-{name}", "tags": {}, "group": "main", "bindings": bindings}
+        return {"name": name, "address": address, "state": state, **more}
+
+    def model(self, *vips: dict[str, Any]) -> dict[str, Any]:
+        present = [v for v in vips if v["state"] == "present"]
+        return {
+            "cluster": "vrouters",
+            "router": True,
+            "nodes": list(NODES),
+            "groups": [{"name": "main", "preferred_node": None, "vips": present}],
+            "absent": [v for v in vips if v["state"] == "absent"],
+        }
+
+    def play(self, model: dict[str, Any], *arguments: str, tasks: str = "main", **variables: Any) -> Played:
+        """Play the role with these arguments of ansible-playbook, and with more variables of the inventory."""
+        hosts = {
+            node: {
+                "ansible_host": "192.0.2.1",
+                "test_vnic": {
+                    "instance_id": self.topology.instance(node).id,
+                    "tenancy_id": TENANCY_ID,
+                    "compartment_id": COMPARTMENT_ID,
+                },
+            }
+            for node in NODES
+        }
+        settings = {
+            "cloudvip_model": model,
+            "cloudvip_nodes": list(NODES),
+            "cloudvip_oci_config_file": str(self.lab.sdk_config_file),
+            "cloudvip_oci_endpoint": self.lab.url,
+            "cloudvip_oci_ca_bundle": str(self.lab.pki.ca_file),
+            **variables,
+        }
+        inventory = {"all": {"children": {"vrouters": {"hosts": hosts, "vars": settings}}}}
+        fact = {"ansible.builtin.set_fact": {"cloudvip_vnic": "{{ test_vnic }}", "cacheable": True}}
+        role = {"ansible.builtin.include_role": {"name": "cloudvip.ha.oci", "tasks_from": tasks}}
+        playbook = [{"hosts": "vrouters", "gather_facts": False, "become": True, "tasks": [fact, role]}]
+        (self.folder / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
+        (self.folder / "play.yml").write_text(yaml.safe_dump(playbook), encoding="utf-8")
+        done = subprocess.run(
+            [Path(sys.executable).with_name("ansible-playbook"), "-i", "hosts.yml", "play.yml", *arguments],
+            cwd=self.folder,
+            env={
+                **{k: v for k, v in os.environ.items() if not k.startswith(("OCI_", "ANSIBLE_"))},
+                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+                "ANSIBLE_LOCAL_TEMP": str(self.folder / "tmp"),
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        recap = re.findall(r"changed=(\d+)", done.stdout)
+        return Played(done.returncode == 0, sum(int(n) for n in recap), done.stdout + done.stderr)
+
+
+@pytest.fixture
+def player(server: Running, topology: Topology, tmp_path: Path) -> Player:
+    server.do(server.cloud.reset())
+    server.call(server.faults.clear)
+    return Player(server, topology, tmp_path)
+
+
+def addresses(lab: Running) -> dict[str, Any]:
+    """The secondary private IPs of the cloud, by address."""
+    return {str(p.address): p for p in lab.cloud.private_ips.values() if not p.is_primary}
+
+
+def test_what_check_mode_predicts_is_done_once(player: Player) -> None:
+    model = player.model(player.vip("pod1", POD1, "ens5"), player.vip("pod2", POD2, "ens6"))
+    cloud = player.lab.cloud
+
+    predicted = player.play(model, "--check", "--diff")
+    assert (predicted.good, predicted.changed) == (True, 4), predicted.output
+    assert (len(cloud.dynamic_groups), len(cloud.policies), len(addresses(player.lab))) == (0, 0, 0)
+
+    made = player.play(model)
+    assert (made.good, made.changed) == (True, 4), made.output
+    assert {a: p.lifetime for a, p in addresses(player.lab).items()} == {POD1: "RESERVED", POD2: "RESERVED"}
+    forwarding = {(v.instance, v.interface) for v in cloud.vnics.values() if v.skip_source_dest_check}
+    assert forwarding == {(node, interface) for node in NODES for interface in ("ens5", "ens6")}
+    granted = {node: cloud.groups_of(cloud.instance_named(node)) for node in (*NODES, "pod1-client")}
+    assert {name for _, name in granted["vr1"]} == {"cloudvip-vrouters"}
+    assert granted["vr1"] == granted["vr2"] == granted["vr3"]
+    assert not granted["pod1-client"]
+
+    again = player.play(model, "--check", "--diff")
+    assert (again.good, again.changed) == (True, 0), again.output
+
+
+def test_an_address_goes_only_when_the_cluster_has_let_it_go(player: Player) -> None:
+    pod1, pod2 = player.vip("pod1", POD1, "ens5"), player.vip("pod2", POD2, "ens6", "absent")
+    for vip in (pod1, pod2):
+        subnet_id = player.topology.subnet(vip["name"]).id
+        reserved = player.lab.cloud.create_private_ip(subnet_id=subnet_id, address=vip["address"])
+        player.lab.do(player.lab.cloud.update_private_ip(player.lab.do(reserved).id, {"display_name": "x"}))
+
+    first = player.play(player.model(pod1, pod2))
+    assert first.good, first.output
+    assert set(addresses(player.lab)) == {POD1, POD2}
+
+    last = player.play(player.model(pod1, pod2), tasks="absent")
+    assert (last.good, last.changed) == (True, 1), last.output
+    assert set(addresses(player.lab)) == {POD1}
+
+
+def test_an_address_of_someone_else_is_refused_before_anything_is_created(player: Player) -> None:
+    theirs = player.topology.instance("pod1-client").vnics[0].id
+    player.lab.do(player.lab.cloud.create_private_ip(vnic_id=theirs, address=POD1))
+
+    played = player.play(player.model(player.vip("pod1", POD1, "ens5")))
+
+    assert not played.good
+    assert f"cloudvip_vips (pod1).address = '{POD1}': expected an address that nothing uses" in played.output
+    assert not player.lab.cloud.dynamic_groups
+
+
+def test_a_placeholder_is_refused_before_anything_is_asked(player: Player) -> None:
+    player.lab.call(player.lab.events.clear)
+
+    played = player.play(player.model(player.vip("pod1", POD1, "ens5")), cloudvip_oci_region="<your region>")
+
+    assert not played.good
+    assert "cloudvip_oci_region = '<your region>': expected a value of your own" in played.output
+    assert player.lab.events == []

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The mover with everything around it replaced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cloudvip.mover import Mover
+from cloudvip.netdev import Netdev
+from cloudvip.state import State
+
+from tests.unit.roles.vip_agent.fakes import POD1, TRANSIT, FakeClock, FakeCloud, FakeIp, FakeLog
+
+
+class Bench:
+    """A node: its mover and what surrounds it."""
+
+    def __init__(self, directory: Path, cloud: FakeCloud) -> None:
+        self.cloud = cloud
+        self.clock = FakeClock()
+        self.log = FakeLog()
+        self.ip = FakeIp()
+        self.run = directory / "run"
+        self.config_file = directory / "config.json"
+        self.state = State(str(self.run))
+        self.configure(TRANSIT, POD1)
+        self.mover = Mover(str(self.config_file), self.state, Netdev(self.ip), self.log, self.clock)
+
+    def configure(self, *vips: dict[str, Any]) -> None:
+        """Write the node's configuration with one group, `main`."""
+        groups = {"main": {"revision": f"r{len(vips)}", "vips": list(vips)}}
+        config = {"version": 1, "cloud": "oci", "oci": self.cloud.settings(), "groups": groups}
+        self.config_file.write_text(json.dumps(config))
+
+    def has(self, address: str) -> bool:
+        """Whether an interface of the node has that address."""
+        return any(address in addresses for addresses in self.ip.addresses.values())
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[FakeCloud]:
+    fake = FakeCloud(tmp_path)
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, cloud: FakeCloud) -> Bench:
+    return Bench(tmp_path, cloud)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading the node's configuration."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cloudvip.config import ConfigError, is_group_name, load, parse
+from cloudvip.model import Vip
+
+from tests.unit.roles.vip_agent.fakes import INSTANCE, POD1, TENANCY
+
+GOOD: dict[str, Any] = {
+    "version": 1,
+    "cloud": "oci",
+    "oci": {
+        "region": "lab-emu-1",
+        "tenancy_id": TENANCY,
+        "instance_id": INSTANCE,
+        "endpoint": "https://iaas.lab-emu-1.ocilab.internal",
+        "federation_endpoint": "https://auth.lab-emu-1.ocilab.internal/v1/x509",
+        "ca_bundle": None,
+        "metadata_url": "http://169.254.169.254/opc/v2",
+    },
+    "groups": {"main": {"revision": "0f3c2a9b71de", "vips": [POD1]}},
+}
+
+
+def test_a_good_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(GOOD))
+
+    config = load(str(file))
+
+    assert config.oci.ca_bundle is None
+    assert config.group("main").vips == (Vip(**POD1),)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["version"], 2, "version: 2: expected a whole number from 1 to 1"),
+        (["cloud"], "openstack", "cloud: 'openstack': expected 'oci'"),
+        (["oci", "endpoint"], "http://x", "oci.endpoint: 'http://x': expected an https:// URL"),
+        (["oci", "region"], None, "oci.region: None: expected a region"),
+        (["groups"], [], "groups: []: expected an object"),
+        (["groups", "main", "vips"], {}, "groups.main.vips: {}: expected a list"),
+        (["groups", "main", "vips", 0, "mac"], "x", "groups.main.vips[0].mac: 'x': expected a MAC address"),
+        (["groups", "main", "vips", 0, "address"], "10.0.0", "vips[0].address: '10.0.0': expected an IPv4 address"),
+        (["groups", "main", "vips", 0, "prefix"], True, "vips[0].prefix: True: expected a whole number"),
+        (["groups", "main", "vips", 0, "private_ip_id"], "known after creation", "expected the OCID of a private IP"),
+        (["groups", "../x"], {"revision": "x", "vips": []}, "groups: '../x': expected letters"),
+    ],
+)
+def test_an_error_names_the_key_the_value_and_the_expectation(path: list[Any], value: Any, message: str) -> None:
+    data = copy.deepcopy(GOOD)
+    target: Any = data
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+
+    with pytest.raises(ConfigError) as error:
+        parse(data, "config.json")
+
+    assert message in str(error.value)
+
+
+def test_a_missing_key_is_named() -> None:
+    data = copy.deepcopy(GOOD)
+    del data["oci"]["tenancy_id"]
+
+    with pytest.raises(ConfigError, match=r"config\.json\.oci\.tenancy_id: missing; expected the OCID of the tenancy"):
+        parse(data, "config.json")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_a_file_that_is_no_configuration(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(text)
+
+    with pytest.raises(ConfigError, match=r"config\.json: "):
+        load(str(file))
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load(str(tmp_path / "none"))
+
+
+def test_an_unknown_group_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="'other' is not configured on this node; expected one of: main"):
+        parse(GOOD, "config.json").group("other")
+
+
+@pytest.mark.parametrize(
+    ("name", "good"), [("main", True), ("a.b-c_1", True), ("", False), ("../x", False), ("a\n", False)]
+)
+def test_group_names(name: str, good: bool) -> None:
+    assert is_group_name(name) is good
