@@ -1,0 +1,154 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The module `oci_policy`."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: oci_policy
+short_description: Manage an IAM policy in OCI
+version_added: "0.1.0"
+author: The cloudvip authors
+description:
+  - Creates, changes and deletes a policy of a compartment.
+  - A statement that names a dynamic group which IAM does not know yet is tried again until O(timeout) has passed.
+extends_documentation_fragment: cloudvip.ha.oci
+attributes:
+  check_mode:
+    description: Can run in check mode and predict the change without making it.
+    support: full
+  diff_mode:
+    description: Returns what changed, or would change in check mode.
+    support: full
+options:
+  name:
+    description: The name of the policy. It is unique in the tenancy and cannot be changed.
+    type: str
+    required: true
+  compartment_id:
+    description: The OCID of the compartment that the policy is attached to.
+    type: str
+    required: true
+  state:
+    description: Whether the policy is to exist.
+    type: str
+    choices: [present, absent]
+    default: present
+  statements:
+    description:
+      - The statements, all of them. Their order and their white space make no difference.
+      - Needed with O(state=present).
+    type: list
+    elements: str
+  description:
+    description: A description. A new policy gets C(Managed by Ansible) without one, and an existing one keeps its own.
+    type: str
+seealso:
+  - module: cloudvip.ha.oci_dynamic_group
+"""
+
+EXAMPLES = r"""
+- name: Let a dynamic group move private IPs, and nothing else
+  cloudvip.ha.oci_policy:
+    name: cloudvip-vrouters
+    compartment_id: ocid1.compartment.oc1..cccc
+    statements:
+      - >-
+        allow dynamic-group id ocid1.dynamicgroup.oc1..dddd to use private-ips
+        in compartment id ocid1.compartment.oc1..cccc
+        where any {request.permission='PRIVATE_IP_READ', request.permission='PRIVATE_IP_UPDATE'}
+      - >-
+        allow dynamic-group id ocid1.dynamicgroup.oc1..dddd to use vnics
+        in compartment id ocid1.compartment.oc1..cccc
+        where any {request.permission='VNIC_READ', request.permission='VNIC_ASSIGN', request.permission='VNIC_UNASSIGN'}
+
+- name: Remove a policy
+  cloudvip.ha.oci_policy:
+    name: cloudvip-vrouters
+    compartment_id: ocid1.compartment.oc1..cccc
+    state: absent
+"""
+
+RETURN = r"""
+policy:
+  description: The policy. V(null) when there is none.
+  returned: success
+  type: dict
+  contains:
+    id:
+      description: Its OCID. V(null) in check mode for a policy that would be created.
+      type: str
+    name:
+      description: Its name.
+      type: str
+    description:
+      description: Its description.
+      type: str
+    statements:
+      description: Its statements.
+      type: list
+      elements: str
+  sample:
+    id: ocid1.policy.oc1..eeee
+    name: cloudvip-vrouters
+    description: Managed by Ansible
+    statements:
+      - allow dynamic-group id ocid1.dynamicgroup.oc1..dddd to inspect vnics in tenancy
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._oci import session
+from ..module_utils._oci.client import Identity
+from ..module_utils._oci.policy import Plan, Policy, Request, plan
+
+
+def apply(identity: Identity, compartment_id: str, name: str, todo: Plan, current: Policy | None) -> str | None:
+    """Carry out a plan. Returns the policy's OCID, None when there is none afterwards."""
+    if todo.action == "create":
+        return identity.create_policy(compartment_id, name, todo.changes).id
+    if current is not None and todo.action == "update":
+        identity.update_policy(current, todo.changes)
+    if current is not None and todo.action == "delete":
+        identity.delete_policy(current)
+    return current.id if current is not None and todo.after is not None else None
+
+
+def main(connect: Callable[[AnsibleModule], session.Cloud] = session.connect) -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=session.argument_spec(
+            name={"type": "str", "required": True},
+            compartment_id={"type": "str", "required": True},
+            state={"type": "str", "choices": ["present", "absent"], "default": "present"},
+            statements={"type": "list", "elements": "str"},
+            description={"type": "str"},
+        ),
+        required_if=[("state", "present", ("statements",))],
+        supports_check_mode=True,
+    )
+    params = module.params
+    with session.reported(module):
+        identity = connect(module).identity
+        current = identity.policy(params["compartment_id"], params["name"])
+        statements = tuple(params["statements"] or ())
+        todo = plan(Request(params["name"], params["state"], statements, params["description"]), current)
+        policy_id = current.id if current is not None else None
+        if not module.check_mode:
+            policy_id = apply(identity, params["compartment_id"], params["name"], todo, current)
+        policy: dict[str, Any] | None = None
+        if todo.after is not None:
+            policy = {"id": policy_id, "name": params["name"], **todo.after}
+        module.exit_json(
+            changed=todo.action is not None,
+            diff={"before": todo.before or {}, "after": todo.after or {}},
+            policy=policy,
+        )
+
+
+if __name__ == "__main__":
+    main()

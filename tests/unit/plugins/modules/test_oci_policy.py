@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module `oci_policy`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.cloudvip.ha.plugins.module_utils._oci.policy import move_statements
+from ansible_collections.cloudvip.ha.plugins.modules.oci_policy import main
+
+from lab.cloud.names import COMPARTMENT_ID, TENANCY_ID
+from tests.unit.plugins.modules.conftest import Run
+from tests.unit.plugins.worlds import LabWorld, World
+
+GONE = {"name": "move", "compartment_id": COMPARTMENT_ID, "state": "absent"}
+
+
+def group(world: World) -> str:
+    fields = {"description": "Nodes", "matching_rule": "ANY {instance.id = 'a'}"}
+    return world.cloud.identity.create_dynamic_group(TENANCY_ID, "nodes", fields).id
+
+
+@pytest.fixture
+def wanted(world: World) -> dict[str, Any]:
+    """A policy for a group that exists."""
+    statements = move_statements(group(world), COMPARTMENT_ID)
+    return {"name": "move", "compartment_id": COMPARTMENT_ID, "description": "Move", "statements": statements}
+
+
+def test_a_policy_is_made_once(world: World, run: Run, wanted: dict[str, Any]) -> None:
+    first = run(main, world.connect, **wanted)
+    second = run(main, world.connect, **{**wanted, "statements": wanted["statements"][::-1]})
+
+    made = world.cloud.identity.policy(COMPARTMENT_ID, "move")
+    assert made is not None
+    assert first["changed"] is True
+    assert first["policy"] == {
+        "id": made.id,
+        "name": "move",
+        "description": "Move",
+        "statements": wanted["statements"],
+    }
+    assert first["diff"]["before"] == {}
+    assert (second["changed"], second["policy"]) == (False, first["policy"])
+
+
+def test_check_mode_predicts_a_policy_without_an_ocid(world: World, run: Run, wanted: dict[str, Any]) -> None:
+    answer = run(main, world.connect, **wanted, check=True)
+
+    assert (answer["changed"], answer["policy"]["id"]) == (True, None)
+    assert world.cloud.identity.policy(COMPARTMENT_ID, "move") is None
+
+
+def test_a_wide_policy_is_narrowed(world: World, run: Run, wanted: dict[str, Any]) -> None:
+    wide = ["allow dynamic-group nodes to manage virtual-network-family in compartment cloudvip"]
+    first = run(main, world.connect, **{**wanted, "statements": wide})
+
+    second = run(main, world.connect, **wanted)
+
+    assert second["changed"] is True
+    assert second["policy"]["id"] == first["policy"]["id"]
+    assert (second["diff"]["before"]["statements"], second["diff"]["after"]["statements"]) == (
+        wide,
+        wanted["statements"],
+    )
+    made = world.cloud.identity.policy(COMPARTMENT_ID, "move")
+    assert made is not None
+    assert list(made.statements) == wanted["statements"]
+
+
+def test_a_policy_is_deleted_once(world: World, run: Run, wanted: dict[str, Any]) -> None:
+    run(main, world.connect, **wanted)
+
+    predicted = run(main, world.connect, **GONE, check=True)
+    assert world.cloud.identity.policy(COMPARTMENT_ID, "move") is not None
+    answer = run(main, world.connect, **GONE)
+
+    assert predicted["changed"] is answer["changed"] is True
+    assert answer["policy"] is None
+    assert world.cloud.identity.policy(COMPARTMENT_ID, "move") is None
+    assert run(main, world.connect, **GONE)["changed"] is False
+
+
+def test_a_policy_needs_statements(world: World, run: Run) -> None:
+    answer = run(main, world.connect, name="move", compartment_id=COMPARTMENT_ID)
+
+    assert "all of the following are missing: statements" in answer["msg"]
+
+
+def test_a_refusal_is_reported_in_the_words_of_the_service(lab_world: LabWorld, run: Run) -> None:
+    answer = run(main, lab_world.connect, name="move", compartment_id=COMPARTMENT_ID, statements=["please"])
+
+    assert answer["msg"].startswith("CreatePolicy failed: 400 InvalidParameter: Invalid policy statement 'please'")
