@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The filter ``pacemaker_resources``; its documentation stands beside this file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+AGENT = "ocf:cloudvip:vips"
+# Below the stickiness: a preference decides where a group starts, it never moves one that runs.
+STICKINESS = "100"
+PREFERENCE = "50"
+# With several holders at once, the releases before stop all of them; from here on only the ones that are too many.
+STOP_UNEXPECTED_SINCE = (2, 1, 3)
+
+
+def pacemaker_resources(
+    model: Mapping[str, Any], revisions: Mapping[str, str], version: str = "2.1.5"
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the resources and locations that serve the model's VIP groups, for the module ``pacemaker_cib``.
+
+    :param revisions: group name -> revision of its addresses; a new one has the holder take them up by a reload
+    :param version: of Pacemaker
+    """
+    groups = {group["name"]: group for group in model["groups"]}
+    lost = sorted(groups.keys() - revisions.keys())
+    if lost:
+        raise AnsibleFilterError(f"revisions = {dict(revisions)!r}: expected one for each group, {lost} have none")
+    gone = sorted({vip["group"] for vip in model["absent"]} - groups.keys())
+    return {
+        "resources": [
+            *({"id": _resource_id(name), **_present(name, revisions[name], version)} for name in groups),
+            *({"id": _resource_id(name), "state": "absent"} for name in gone),
+        ],
+        "locations": [_location(name, groups[name]["preferred_node"]) for name in groups],
+    }
+
+
+def _resource_id(group: str) -> str:
+    return f"cloudvip-{group}"
+
+
+def _present(group: str, revision: str, version: str) -> dict[str, Any]:
+    meta = {"migration-threshold": "1", "failure-timeout": "60s", "resource-stickiness": STICKINESS}
+    if _release(version) >= STOP_UNEXPECTED_SINCE:
+        meta["multiple-active"] = "stop_unexpected"
+    return {
+        "state": "present",
+        "agent": AGENT,
+        "params": {"group": group, "revision": revision},
+        "meta": meta,
+        "operations": [
+            _operation("start", "0s", "60s"),
+            _operation("stop", "0s", "20s"),
+            _operation("reload-agent", "0s", "60s"),
+            # Often, and without the cloud: interfaces and carrier.
+            _operation("monitor", "5s", "20s"),
+            # Rarely, and with the cloud: does it still deliver the addresses to this node?
+            _operation("monitor", "60s", "30s", OCF_CHECK_LEVEL="10"),
+        ],
+    }
+
+
+def _operation(name: str, interval: str, timeout: str, **params: str) -> dict[str, Any]:
+    return {"name": name, "interval": interval, "attributes": {"timeout": timeout}, "params": params}
+
+
+def _location(group: str, node: str | None) -> dict[str, Any]:
+    location = {"id": f"{_resource_id(group)}-prefers", "state": "absent"}
+    if node is None:
+        return location
+    return {**location, "state": "present", "resource": _resource_id(group), "node": node, "score": PREFERENCE}
+
+
+def _release(version: str) -> tuple[int, ...]:
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
+    if found is None:
+        raise AnsibleFilterError(f"version = {version!r}: expected one of Pacemaker, such as 2.1.5")
+    return tuple(int(part) for part in found.groups())
+
+
+class FilterModule:
+    """What Ansible looks for in a filter file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters of this file by name."""
+        return {"pacemaker_resources": pacemaker_resources}

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The filters ``vip_model``, ``vip_problems`` and ``cluster_of``; their documentation stands beside this file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ..module_utils import _model
+
+
+def _build(
+    vips: object,
+    *,
+    cluster: str,
+    nodes: Sequence[str],
+    vnics: Mapping[str, Mapping[str, Any] | None] | None = None,
+    engine: str = "pacemaker",
+    cloud: str = "oci",
+    profile: str = "balanced",
+    fencing: str = "none",
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    return _model.build(
+        vips,
+        _model.Settings(
+            cluster=cluster,
+            nodes=nodes,
+            vnics=vnics,
+            engine=engine,
+            cloud=cloud,
+            profile=profile,
+            fencing=fencing,
+            others=settings or {},
+        ),
+    )
+
+
+def vip_model(vips: object, **inputs: Any) -> dict[str, Any]:
+    """Check ``cloudvip_vips`` and complete it from what the nodes know of their VNICs."""
+    try:
+        return _build(vips, **inputs)
+    except _model.ModelError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+def vip_problems(vips: object, **inputs: Any) -> list[str]:
+    """Return what ``vip_model`` would refuse, one text for each problem."""
+    try:
+        _build(vips, **inputs)
+    except _model.ModelError as error:
+        return error.problems
+    return []
+
+
+def cluster_of(group_names: Sequence[str], groups: Mapping[str, Sequence[str]], root: str = "cloudvip") -> str:
+    """Return the name of the cluster that a host belongs to."""
+    try:
+        return _model.cluster_of(group_names, groups, root)
+    except _model.ModelError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """What Ansible looks for in a filter file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters of this file by name."""
+        return {"vip_model": vip_model, "vip_problems": vip_problems, "cluster_of": cluster_of}

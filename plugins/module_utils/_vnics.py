@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# This module util is PRIVATE to the collection.
+"""What the cloud's metadata service says about a node, as facts.
+
+This runs on the nodes: Python 3.8 and the standard library only.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+# Version 2 of the service refuses requests without this header, which a forged request cannot set.
+HEADERS = {"Authorization": "Bearer Oracle"}
+# "Not found" and "too many requests" are given for a moment while an instance starts.
+TRANSIENT = (404, 429, 500, 502, 503, 504)
+PAUSE = 1.0
+
+TENANT = b"opc-tenant:"
+PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
+
+
+class MetadataError(Exception):
+    """The metadata service did not give what is needed; the text says what and where."""
+
+
+class Metadata:
+    """The metadata service, with a deadline for each request and a bounded number of attempts."""
+
+    def __init__(
+        self, base: str, timeout: float = 5.0, retries: int = 3, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        """Remember where the service is.
+
+        :param base: such as http://169.254.169.254/opc/v2
+        :param timeout: of one attempt, in seconds
+        :param retries: attempts after the first
+        """
+        self._base = base.rstrip("/")
+        self._timeout = timeout
+        self._retries = retries
+        self._sleep = sleep
+        # A proxy from the environment must never see a request for the node's own identity.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def get(self, path: str) -> str:
+        """Return the body of a path below the base.
+
+        :raises MetadataError: when the last attempt failed too
+        """
+        url = f"{self._base}/{path}"
+        attempts = self._retries + 1
+        for left in reversed(range(attempts)):
+            try:
+                request = urllib.request.Request(url, headers=HEADERS)
+                with self._opener.open(request, timeout=self._timeout) as answer:
+                    body: bytes = answer.read()
+                    return body.decode("utf-8")
+            except urllib.error.HTTPError as error:
+                problem = f"HTTP status {error.code}"
+                if error.code not in TRANSIENT:
+                    break
+            except OSError as error:
+                problem = str(getattr(error, "reason", error))
+            if left:
+                self._sleep(PAUSE)
+        raise MetadataError(f"metadata service: GET {url}: {problem}")
+
+    def get_json(self, path: str) -> Any:
+        """Return the parsed body of a path below the base."""
+        body = self.get(path)
+        try:
+            return json.loads(body)
+        except ValueError as error:
+            raise MetadataError(f"metadata service: {self._base}/{path} is not JSON: {error}") from error
+
+
+def tenancy_of(certificate: str) -> str:
+    """Return the tenancy that the instance's identity certificate names in its subject.
+
+    The text is found without an X.509 library, which the standard library lacks. What follows it in the DER encoding
+    may look like more of it, so its end is told by its length, the byte before it.
+
+    :param certificate: PEM
+    """
+    found = PEM.search(certificate)
+    der = base64.b64decode(found.group(1)) if found else b""
+    start = der.find(TENANT)
+    if start < 1:
+        raise MetadataError("metadata service: identity/cert.pem names no tenancy")
+    return der[start + len(TENANT) : start + der[start - 1]].decode("ascii")
+
+
+def facts(
+    instance: Mapping[str, Any], vnics: Sequence[Mapping[str, Any]], tenancy_id: str, interfaces: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the ``cloudvip_vnic`` fact.
+
+    :param instance: body of ``instance/``
+    :param vnics: body of ``vnics/``; the first one is the primary
+    :param interfaces: MAC address -> name of the Linux interface
+    """
+    try:
+        region = instance["regionInfo"]
+        return {
+            "instance_id": instance["id"],
+            "tenancy_id": tenancy_id,
+            "compartment_id": instance["compartmentId"],
+            "region": region["regionIdentifier"],
+            "realm_domain": region["realmDomainComponent"],
+            "availability_domain": instance["availabilityDomain"],
+            "vnics": [
+                {
+                    "vnic_id": vnic["vnicId"],
+                    "mac": vnic["macAddr"].lower(),
+                    "private_ip": vnic["privateIp"],
+                    "subnet_cidr": vnic["subnetCidrBlock"],
+                    "virtual_router_ip": vnic["virtualRouterIp"],
+                    "interface": interfaces.get(vnic["macAddr"].lower()),
+                }
+                for vnic in vnics
+            ],
+        }
+    except KeyError as error:
+        raise MetadataError(f"metadata service: the answer lacks {error}") from error
+
+
+def interfaces_by_mac(root: str = "/sys/class/net") -> dict[str, str]:
+    """Return the Linux interface of each MAC address.
+
+    VLANs, bridges and bonds repeat the address of the interface they stand on; that one is wanted.
+    """
+    found: dict[str, str] = {}
+    for name in sorted(os.listdir(root)):
+        directory = os.path.join(root, name)
+        mac = _read(os.path.join(directory, "address"))
+        stacked = mac is not None and any(entry.startswith("lower_") for entry in os.listdir(directory))
+        if mac and not stacked:
+            found.setdefault(mac.lower(), name)
+    return found
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        # An interface may go away between the listing and the reading; bonding_masters is a file, not an interface.
+        return None
+
+
+def gather(metadata: Metadata, interfaces: Mapping[str, str]) -> dict[str, Any]:
+    """Ask the metadata service and return the ``cloudvip_vnic`` fact."""
+    instance: dict[str, Any] = metadata.get_json("instance/")
+    vnics: list[dict[str, Any]] = metadata.get_json("vnics/")
+    tenancy_id = instance.get("tenantId") or tenancy_of(metadata.get("identity/cert.pem"))
+    return facts(instance, vnics, tenancy_id, interfaces)

@@ -1,0 +1,338 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Module pacemaker_cib; see DOCUMENTATION."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pacemaker_cib
+short_description: Bring a Pacemaker cluster's configuration to a wanted state in one transaction
+version_added: "0.1.0"
+author: The cloudvip authors
+description:
+  - Fetches the cluster's configuration (CIB), works out the wanted one, has it checked, and applies the difference
+    as one patch. The cluster sees all changes at once, or none.
+  - Touches only what the options name. When nothing differs, nothing is written.
+  - Runs on one node of the cluster, as root.
+  - Afterwards waits until the cluster has done what the change asks for, and fails when a resource is not as it should
+    be.
+requirements:
+  - "Pacemaker's command-line tools: C(cibadmin), C(crm_verify), C(crm_diff), C(crm_mon), C(crm_resource)"
+attributes:
+  check_mode:
+    description:
+      - Predicts the change without writing or waiting.
+      - Where the tools are missing or the cluster does not run, the configuration counts as empty.
+    support: full
+  diff_mode:
+    description: Shows the named parts of the configuration before and after, as text.
+    support: full
+options:
+  properties:
+    description: Cluster properties to set, by name. Others stay.
+    type: dict
+    default: {}
+  resource_defaults:
+    description: Defaults of resources' meta attributes to set, by name. Others stay.
+    type: dict
+    default: {}
+  resources:
+    description: Primitive resources.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      id:
+        description: Id of the resource.
+        type: str
+        required: true
+      state:
+        description: Whether the resource exists. V(absent) removes the constraints that name it, too.
+        type: str
+        choices: [present, absent]
+        default: present
+      agent:
+        description: The resource agent, as C(class:provider:type). Required with O(resources[].state=present).
+        type: str
+      params:
+        description: All parameters of the resource.
+        type: dict
+        default: {}
+      meta:
+        description: Meta attributes to set. Others stay, since that is where decisions of operators are kept.
+        type: dict
+        default: {}
+      operations:
+        description: All operations of the resource.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: Name of the operation.
+            type: str
+            required: true
+          interval:
+            description: Time between two runs.
+            type: str
+            default: 0s
+          attributes:
+            description: Attributes of the operation, such as C(timeout).
+            type: dict
+            default: {}
+          params:
+            description: What the agent is given when it runs this operation, such as C(OCF_CHECK_LEVEL).
+            type: dict
+            default: {}
+  locations:
+    description: Preferences of resources for nodes.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      id:
+        description: Id of the constraint.
+        type: str
+        required: true
+      state:
+        description: Whether the constraint exists.
+        type: str
+        choices: [present, absent]
+        default: present
+      resource:
+        description: Id of the resource. Required with O(locations[].state=present).
+        type: str
+      node:
+        description: Name of the node. Required with O(locations[].state=present).
+        type: str
+      score:
+        description: Strength of the preference. Required with O(locations[].state=present).
+        type: str
+  nodes:
+    description: Nodes that must be online in the cluster before anything is written.
+    type: list
+    elements: str
+    default: []
+  wait_timeout:
+    description:
+      - Longest time to wait for the cluster to be ready, in seconds, and again for it to settle after the change.
+    type: int
+    default: 120
+"""
+
+EXAMPLES = r"""
+- name: Push the VIP group
+  cloudvip.ha.pacemaker_cib:
+    properties:
+      stonith-enabled: false
+    resources:
+      - id: cloudvip-main
+        agent: ocf:cloudvip:vips
+        params: {group: main, revision: 0f3c2a9b71de}
+        meta: {migration-threshold: 1}
+        operations:
+          - {name: monitor, interval: 5s, attributes: {timeout: 20s}}
+    nodes: [vr1, vr2, vr3]
+  run_once: true
+"""
+
+RETURN = r"""
+patch:
+  description: The difference that was sent to the cluster, as XML.
+  returned: when changed, except in check mode
+  type: str
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import _cib
+
+TOOLS = ("cibadmin", "crm_verify", "crm_diff", "crm_mon", "crm_resource")
+PAUSE = 0.5
+
+ARGUMENTS: dict[str, Any] = {
+    "properties": {"type": "dict", "default": {}},
+    "resource_defaults": {"type": "dict", "default": {}},
+    "resources": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "id": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "agent": {"type": "str"},
+            "params": {"type": "dict", "default": {}},
+            "meta": {"type": "dict", "default": {}},
+            "operations": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "interval": {"type": "str", "default": "0s"},
+                    "attributes": {"type": "dict", "default": {}},
+                    "params": {"type": "dict", "default": {}},
+                },
+            },
+        },
+        "required_if": [("state", "present", ["agent"])],
+    },
+    "locations": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "id": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "resource": {"type": "str"},
+            "node": {"type": "str"},
+            "score": {"type": "str"},
+        },
+        "required_if": [("state", "present", ["resource", "node", "score"])],
+    },
+    "nodes": {"type": "list", "elements": "str", "default": []},
+    "wait_timeout": {"type": "int", "default": 120},
+}
+
+
+class Cluster:
+    """The running cluster, by way of its command-line tools."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        """Find the tools."""
+        self._module = module
+        self._paths = {tool: module.get_bin_path(tool) for tool in TOOLS}
+
+    @property
+    def missing(self) -> list[str]:
+        """The tools that are not installed."""
+        return [tool for tool, path in self._paths.items() if path is None]
+
+    def run(self, tool: str, *args: str, data: str | None = None, good: tuple[int, ...] = (0,)) -> tuple[int, str]:
+        """Run a tool and return its exit status and output.
+
+        :raises CibError: when the exit status is none of ``good``
+        """
+        rc, out, err = self._module.run_command(
+            [self._paths[tool], *args], data=data, environ_update={"LC_ALL": "C"}, handle_exceptions=False
+        )
+        if rc not in good:
+            raise _cib.CibError(f"{tool} {args[0].partition('=')[0]} failed with status {rc}: {(err or out).strip()}")
+        return rc, out
+
+    def configuration(self) -> str:
+        """Return the configuration as the cluster has it now."""
+        return self.run("cibadmin", "--query")[1]
+
+    def status(self) -> str:
+        """Return the cluster's status as XML."""
+        return self.run("crm_mon", "--one-shot", "--output-as=xml")[1]
+
+    def verify(self, path: str) -> None:
+        """Have the cluster's own checker read a configuration from a file."""
+        self.run("crm_verify", f"--xml-file={path}", "--verbose")
+
+    def difference(self, before: str, after: str) -> str:
+        """Return the patch between the configurations in two files, empty when they are the same."""
+        # Without versions: the status section counts them up all the time, and a patch for an older count is refused.
+        _, patch = self.run("crm_diff", f"--original={before}", f"--new={after}", "--no-version", good=(0, 1))
+        return patch.strip()
+
+    def patch(self, patch: str) -> None:
+        """Apply a patch."""
+        self.run("cibadmin", "--patch", "--xml-pipe", data=patch)
+
+    def settle(self, timeout: int) -> None:
+        """Wait until the cluster has nothing left to do."""
+        self.run("crm_resource", "--wait", f"--timeout={timeout}s")
+
+
+def wait_until_good(check: Callable[[], list[str]], timeout: float) -> None:
+    """Repeat a check until it finds no problem.
+
+    :raises CibError: with what the last check found, when the time is up
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            problems = check()
+        except _cib.CibError as error:
+            problems = [str(error)]
+        if not problems:
+            return
+        if time.monotonic() >= deadline:
+            raise _cib.CibError(f"after {timeout:g} s: " + "; ".join(problems))
+        time.sleep(PAUSE)
+
+
+def write(module: AnsibleModule, name: str, text: str) -> str:
+    """Write a file that only root may read, and that goes away with the module."""
+    path = f"{module.tmpdir}/{name}"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
+def run(module: AnsibleModule, cluster: Cluster) -> dict[str, Any]:
+    """Plan, compare, and unless in check mode apply; return the module's result."""
+    params = module.params
+    request = _cib.Request.from_params(params)
+    if not module.check_mode:
+        wait_until_good(lambda: _cib.membership_problems(cluster.status(), params["nodes"]), params["wait_timeout"])
+    text = current_text(module, cluster)
+    before = _cib.parse(text or _cib.EMPTY)
+    after = _cib.apply(before, request)
+    changed = _cib.serialise(before) != _cib.serialise(after)
+    result: dict[str, Any] = {
+        "changed": changed,
+        "diff": {"before": _cib.describe(before, request), "after": _cib.describe(after, request)},
+    }
+    if changed and text:
+        new = write(module, "new.xml", _cib.serialise(after))
+        cluster.verify(new)
+        if not module.check_mode:
+            result["patch"] = cluster.difference(write(module, "old.xml", text), new)
+            cluster.patch(result["patch"])
+            cluster.settle(params["wait_timeout"])
+            kept = _cib.parse(cluster.configuration())
+            if _cib.serialise(_cib.apply(kept, request)) != _cib.serialise(kept):
+                raise _cib.CibError("the cluster took the patch, but its configuration is not the wanted one")
+    if not module.check_mode:
+        wait_until_good(lambda: _cib.resource_problems(cluster.status(), request), params["wait_timeout"])
+    return result
+
+
+def current_text(module: AnsibleModule, cluster: Cluster) -> str | None:
+    """Return the cluster's configuration; None in check mode where no cluster runs yet."""
+    if not module.check_mode:
+        return cluster.configuration()
+    if cluster.missing:
+        return None
+    try:
+        return cluster.configuration()
+    except _cib.CibError as error:
+        module.warn(f"no cluster runs here, its configuration counts as empty: {error}")
+        return None
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    cluster = Cluster(module)
+    try:
+        if cluster.missing and not module.check_mode:
+            raise _cib.CibError(f"not installed: {', '.join(cluster.missing)} (package pacemaker-cli-utils)")
+        result = run(module, cluster)
+    except _cib.CibError as error:
+        module.fail_json(msg=str(error))
+    else:
+        module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filters that check and complete the list of VIPs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.cloudvip.ha.plugins.filter.vip_model import FilterModule, cluster_of, vip_model, vip_problems
+
+NODES = ["vr1", "vr2", "vr3"]
+SUBNETS = {
+    "ens3": ("172.20.136.128/28", "172.20.136.129", ["172.20.136.131", "172.20.136.132", "172.20.136.133"]),
+    "ens5": ("10.0.0.0/28", "10.0.0.1", ["10.0.0.5", "10.0.0.6", "10.0.0.7"]),
+    "ens6": ("10.0.0.32/28", "10.0.0.33", ["10.0.0.37", "10.0.0.38", "10.0.0.39"]),
+}
+TRANSIT = {"name": "transit", "address": "172.20.136.140", "prefix": 28}
+POD1 = {"name": "pod1", "address": "10.0.0.4", "prefix": 28}
+POD2 = {"name": "pod2", "address": "10.0.0.36", "prefix": 28}
+
+
+def vnics() -> dict[str, Any]:
+    """What vnic_facts says of each node, in an order that is no one's but the node's."""
+    return {
+        node: {
+            "vnics": [
+                {
+                    "vnic_id": f"ocid1.vnic.{node}.{interface}",
+                    "mac": f"02:00:17:00:0{index}:{interface[-1]:0>2}",
+                    "private_ip": primaries[index],
+                    "subnet_cidr": cidr,
+                    "virtual_router_ip": gateway,
+                    "interface": interface,
+                }
+                for interface, (cidr, gateway, primaries) in SUBNETS.items()
+            ]
+        }
+        for index, node in enumerate(NODES)
+    }
+
+
+def model(*vips: object, **inputs: Any) -> dict[str, Any]:
+    return vip_model(list(vips), **{"cluster": "vrouters", "nodes": NODES, "vnics": vnics(), **inputs})
+
+
+def problems(*vips: object, **inputs: Any) -> list[str]:
+    return vip_problems(list(vips), **{"cluster": "vrouters", "nodes": NODES, "vnics": vnics(), **inputs})
+
+
+def test_a_vip_is_bound_to_the_interface_whose_subnet_holds_it() -> None:
+    (group,) = model(POD1)["groups"]
+
+    assert group["vips"][0]["bindings"]["vr2"] == {
+        "interface": "ens5",
+        "mac": "02:00:17:00:01:05",
+        "vnic_id": "ocid1.vnic.vr2.ens5",
+        "primary": "10.0.0.6",
+    }
+    assert list(group["vips"][0]["bindings"]) == NODES
+
+
+def test_defaults_are_filled_in() -> None:
+    built = model(TRANSIT)
+
+    assert built["groups"][0]["name"] == "main"
+    assert built["groups"][0]["preferred_node"] is None
+    vip = {key: value for key, value in built["groups"][0]["vips"][0].items() if key != "bindings"}
+    assert vip == {
+        "name": "transit",
+        "address": "172.20.136.140",
+        "prefix": 28,
+        "state": "present",
+        "display_name": "vrouters-transit",
+        "tags": {},
+        "group": "main",
+    }
+
+
+def test_the_model_is_json_and_names_the_primary_addresses() -> None:
+    built = model(TRANSIT)
+
+    assert json.loads(json.dumps(built)) == built
+    assert built["addresses"] == {"vr1": "172.20.136.131", "vr2": "172.20.136.132", "vr3": "172.20.136.133"}
+    assert built["cluster"] == "vrouters"
+
+
+@pytest.mark.parametrize(
+    ("vips", "router"),
+    [
+        ([TRANSIT, POD1], True),
+        ([TRANSIT], False),
+        ([TRANSIT, {**TRANSIT, "name": "second", "address": "172.20.136.141"}], False),
+        ([TRANSIT, {**POD1, "group": "other"}], False),
+        ([TRANSIT, {**POD1, "state": "absent"}], False),
+    ],
+)
+def test_a_router_is_a_group_in_several_subnets(vips: list[dict[str, Any]], router: bool) -> None:
+    assert model(*vips)["router"] is router
+
+
+def test_absent_vips_stand_apart_with_their_bindings() -> None:
+    built = model({**TRANSIT, "state": "absent"}, POD1)
+
+    assert [vip["name"] for vip in built["absent"]] == ["transit"]
+    assert built["absent"][0]["state"] == "absent"
+    assert built["absent"][0]["bindings"]["vr1"]["interface"] == "ens3"
+    assert [vip["name"] for vip in built["groups"][0]["vips"]] == ["pod1"]
+
+
+def test_a_group_of_absent_vips_only_is_no_group() -> None:
+    assert model({**TRANSIT, "state": "absent"})["groups"] == []
+
+
+def test_groups_keep_the_order_of_the_list() -> None:
+    built = model({**POD2, "group": "zulu"}, {**POD1, "group": "alpha"}, {**TRANSIT, "group": "zulu"})
+
+    assert [(group["name"], [vip["name"] for vip in group["vips"]]) for group in built["groups"]] == [
+        ("zulu", ["pod2", "transit"]),
+        ("alpha", ["pod1"]),
+    ]
+
+
+def test_one_vip_s_preferred_node_is_that_of_its_group() -> None:
+    assert model(TRANSIT, {**POD1, "preferred_node": "vr2"})["groups"][0]["preferred_node"] == "vr2"
+
+
+def test_everything_optional_is_taken_over() -> None:
+    given = {**POD1, "display_name": "shown", "tags": {"team": "net"}, "interface": "ens5", "public_ip": False}
+
+    vip = model(given)["groups"][0]["vips"][0]
+
+    assert (vip["display_name"], vip["tags"]) == ("shown", {"team": "net"})
+
+
+@pytest.mark.parametrize(
+    ("vip", "expected"),
+    [
+        ("pod1", "cloudvip_vips[0] = 'pod1': expected a mapping"),
+        ({**POD1, "adress": "10.0.0.9"}, "cloudvip_vips[0].adress = '10.0.0.9': expected no such key (did you mean"),
+        ({"name": "pod1", "address": "10.0.0.4"}, "cloudvip_vips[0].prefix = None: expected a value"),
+        ({**POD1, "name": None}, "cloudvip_vips[0].name = None: expected a value"),
+        ({**POD1, "name": "Pod 1"}, "(Pod 1).name = 'Pod 1': expected a lower-case letter"),
+        ({**POD1, "name": "p" * 33}, "expected a lower-case letter, then up to 31"),
+        ({**POD1, "group": "1st"}, "(pod1).group = '1st': expected a lower-case letter"),
+        ({**POD1, "address": "10.0.0.300"}, "(pod1).address = '10.0.0.300': expected an IPv4 address"),
+        ({**POD1, "address": "10.0.0.4/28"}, "(pod1).address = '10.0.0.4/28': expected an IPv4 address without"),
+        ({**POD1, "prefix": "x"}, "(pod1).prefix = 'x': expected the prefix length"),
+        ({**POD1, "prefix": True}, "(pod1).prefix = True: expected the prefix length"),
+        ({**POD1, "prefix": 31}, "(pod1).prefix = 31: expected the prefix length"),
+        ({**POD1, "prefix": 24}, "(pod1).prefix = 24: expected 28, that of its subnet 10.0.0.0/28"),
+        ({**POD1, "state": "gone"}, "(pod1).state = 'gone': expected present or absent"),
+        ({**POD1, "public_ip": True}, "(pod1).public_ip = True: expected false: public addresses are not available"),
+        ({**POD1, "preferred_node": "vr9"}, "(pod1).preferred_node = 'vr9': expected one of the nodes vr1, vr2, vr3"),
+        ({**POD1, "interface": "ens3"}, "(pod1).interface = 'ens3': expected an interface of vr1 in the subnet"),
+        ({**POD1, "interface": ""}, "(pod1).interface = '': expected a text"),
+        ({**POD1, "tags": {"a": 1}}, "(pod1).tags = {'a': 1}: expected a mapping of texts"),
+        (
+            {**POD1, "address": "192.0.2.4"},
+            "'192.0.2.4': expected an address in a subnet of vr3: ens3 172.20",
+        ),
+        (
+            {**POD1, "address": "10.0.0.0"},
+            "'10.0.0.0': expected a free host address of 10.0.0.0/28: this one is",
+        ),
+        ({**POD1, "address": "10.0.0.15"}, "this one is the broadcast address"),
+        ({**POD1, "address": "10.0.0.1"}, "this one is the gateway"),
+        (
+            {**POD1, "address": "10.0.0.7"},
+            "'10.0.0.7': expected an address that is not a node's primary: this one is vr3's",
+        ),
+        (
+            {**POD1, "address": "CHANGE_ME_ADDRESS"},
+            "(pod1).address = 'CHANGE_ME_ADDRESS': expected a value of",
+        ),
+        ({**POD1, "tags": {"team": "<your team>"}}, "(pod1).tags.team = '<your team>': expected a value of your own"),
+    ],
+)
+def test_a_bad_vip_is_refused_with_its_name_value_and_expectation(vip: object, expected: str) -> None:
+    found = problems(vip)
+
+    assert any(expected in problem for problem in found), found
+
+
+def test_a_placeholder_is_one_problem_and_no_bad_value_besides() -> None:
+    assert len(problems({**POD1, "address": "CHANGE_ME", "preferred_node": "CHANGE_ME"})) == 2
+
+
+@pytest.mark.parametrize("raw", [None, "text", {"name": "pod1"}])
+def test_the_list_must_be_one(raw: object) -> None:
+    found = vip_problems(raw, cluster="vrouters", nodes=NODES)
+
+    assert found == [f"cloudvip_vips = {raw!r}: expected a list of VIPs, each with name, address and prefix"]
+
+
+def test_an_empty_list_is_refused() -> None:
+    (found,) = problems()
+
+    assert found.startswith("cloudvip_vips = []: expected at least one VIP")
+
+
+def test_names_and_addresses_are_unique() -> None:
+    found = problems(POD1, {**POD2, "name": "pod1"}, {**POD1, "name": "third", "state": "absent"})
+
+    assert found == [
+        "cloudvip_vips[1] (pod1).name = 'pod1': expected a name of its own: cloudvip_vips[0] (pod1) has this one",
+        "cloudvip_vips[2] (third).address = '10.0.0.4': expected an address of its own: "
+        "cloudvip_vips[0] (pod1) has this one",
+    ]
+
+
+def test_a_group_cannot_prefer_two_nodes() -> None:
+    (found,) = problems({**POD1, "preferred_node": "vr1"}, {**POD2, "preferred_node": "vr2"})
+
+    assert "(pod2).preferred_node = 'vr2': expected 'vr1' as for the other VIPs of group 'main'" in found
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ({"engine": "keepalived"}, "cloudvip_engine = 'keepalived': expected pacemaker: 'keepalived' is not available"),
+        ({"engine": "pacemakr"}, "cloudvip_engine = 'pacemakr': expected pacemaker (did you mean 'pacemaker'?)"),
+        ({"cloud": "openstack"}, "cloudvip_cloud = 'openstack': expected oci: 'openstack' is not available yet"),
+        ({"cloud": "aws"}, "cloudvip_cloud = 'aws': expected oci"),
+        ({"profile": "quick"}, "cloudvip_profile = 'quick': expected fast or balanced or tolerant"),
+        ({"fencing": "oci"}, "cloudvip_fencing = 'oci': expected none"),
+        ({"cluster": "my cluster"}, "cloudvip_cluster = 'my cluster': expected a letter"),
+        ({"nodes": ["vr1"]}, "cloudvip_nodes = ['vr1']: expected 2 to 16 nodes"),
+        ({"nodes": [f"n{i}" for i in range(17)]}, "expected 2 to 16 nodes"),
+        ({"nodes": ["vr1", "a b"]}, "cloudvip_nodes = 'a b': expected node names"),
+        ({"settings": {"cloudvip_x": ["ok", {"y": "CHANGE_ME"}]}}, "cloudvip_x[1].y = 'CHANGE_ME': expected a value"),
+    ],
+)
+def test_bad_settings_are_refused_without_asking_a_node(inputs: dict[str, Any], expected: str) -> None:
+    found = problems(POD1, **{"vnics": None, **inputs})
+
+    assert len(found) == 1
+    assert found[0].startswith(expected) or expected in found[0]
+
+
+def test_a_node_that_was_not_asked_is_named() -> None:
+    asked = {**vnics(), "vr2": None}
+
+    assert any("'vr2' was not asked" in problem for problem in problems(POD1, vnics=asked))
+
+
+def test_two_vnics_in_one_subnet_need_the_interface() -> None:
+    facts = vnics()
+    for node in NODES:
+        facts[node]["vnics"].append({**facts[node]["vnics"][1], "interface": "ens7", "private_ip": "10.0.0.9"})
+
+    found = problems(POD1, vnics=facts)
+
+    assert found[0] == (
+        "cloudvip_vips[0] (pod1).interface = None: "
+        "expected ens5 or ens7: several VNICs of vr1 are in the subnet of 10.0.0.4"
+    )
+    assert model({**POD1, "interface": "ens7"}, vnics=facts)["groups"][0]["vips"][0]["bindings"]["vr1"][
+        "interface"
+    ] == ("ens7")
+
+
+def test_a_vnic_without_a_linux_interface_is_named() -> None:
+    facts = vnics()
+    facts["vr3"]["vnics"][1]["interface"] = None
+
+    (found,) = problems(POD1, vnics=facts)
+
+    assert found.endswith("a Linux interface of vr3 with the MAC address 02:00:17:00:02:05 of VNIC ocid1.vnic.vr3.ens5")
+
+
+def many(count: int) -> list[dict[str, Any]]:
+    return [{"name": f"v{i}", "address": f"10.1.0.{i + 20}", "prefix": 24} for i in range(count)]
+
+
+@pytest.mark.parametrize(("count", "refused"), [(63, False), (64, True)])
+def test_a_vnic_holds_63_vips(count: int, refused: bool) -> None:
+    facts = vnics()
+    for index, node in enumerate(NODES):
+        network = {"subnet_cidr": "10.1.0.0/24", "virtual_router_ip": "10.1.0.1", "private_ip": f"10.1.0.{index + 2}"}
+        facts[node]["vnics"] = [{**facts[node]["vnics"][0], **network}]
+
+    found = problems(*many(count), vnics=facts)
+
+    assert bool(found) is refused
+    assert all("expected at most 63 VIPs in 10.1.0.0/24" in problem for problem in found)
+
+
+def test_all_problems_are_raised_at_once() -> None:
+    with pytest.raises(AnsibleFilterError) as error:
+        model({**POD1, "prefix": 99}, {**POD2, "bogus": 1}, engine="x")
+
+    assert all(part in str(error.value) for part in ("3 problems", "prefix = 99", "bogus = 1", "cloudvip_engine = 'x'"))
+
+
+def test_without_facts_only_the_static_part_is_built() -> None:
+    built = model(TRANSIT, vnics=None)
+
+    assert built["groups"][0]["vips"][0]["bindings"] == {}
+    assert built["addresses"] == {}
+
+
+GROUPS = {"all": ["a", "b", "c", "x"], "cloudvip": ["a", "b", "c"], "one": ["a", "b"], "two": ["c"], "wide": ["a", "x"]}
+
+
+def test_the_cluster_is_the_group_below_cloudvip() -> None:
+    assert cluster_of(["all", "cloudvip", "one", "wide"], GROUPS) == "one"
+
+
+@pytest.mark.parametrize(
+    ("group_names", "expected"),
+    [(["cloudvip", "one", "two"], "['one', 'two']"), (["cloudvip"], "one group below 'cloudvip'")],
+)
+def test_a_host_of_several_clusters_or_none_is_refused(group_names: list[str], expected: str) -> None:
+    with pytest.raises(AnsibleFilterError) as error:
+        cluster_of(group_names, GROUPS)
+
+    assert expected in str(error.value)
+
+
+def test_the_filters_are_offered_to_ansible() -> None:
+    assert set(FilterModule().filters()) == {"vip_model", "vip_problems", "cluster_of"}

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading the metadata service and the interfaces of a node."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.cloudvip.ha.plugins.module_utils import _vnics
+
+INSTANCE = {
+    "id": "ocid1.instance.a",
+    "compartmentId": "ocid1.compartment.a",
+    "availabilityDomain": "AD-1",
+    "tenantId": "ocid1.tenancy.a",
+    "regionInfo": {"regionIdentifier": "eu-frankfurt-1", "realmDomainComponent": "oraclecloud.com"},
+}
+VNIC = {
+    "vnicId": "ocid1.vnic.a",
+    "macAddr": "02:00:17:AA:BB:CC",
+    "privateIp": "192.0.2.11",
+    "subnetCidrBlock": "192.0.2.0/24",
+    "virtualRouterIp": "192.0.2.1",
+}
+PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
+
+
+class Service:
+    """A metadata service that answers what the test puts into it, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[str, str] = {}
+        self.failures: list[int] = []
+        self.asked: list[tuple[str, str | None]] = []
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                service.asked.append((self.path, self.headers.get("Authorization")))
+                status = service.failures.pop(0) if service.failures else 200
+                body = service.bodies.get(self.path)
+                self.send_response(404 if body is None else status)
+                self.end_headers()
+                if body is not None and status == 200:
+                    self.wfile.write(body.encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/opc/v2"
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    service = Service()
+    threading.Thread(target=service.server.serve_forever, args=(0.01,), daemon=True).start()
+    yield service
+    service.server.shutdown()
+    service.server.server_close()
+
+
+def client(service: Service, pauses: list[float] | None = None, retries: int = 3) -> _vnics.Metadata:
+    waited: list[float] = [] if pauses is None else pauses
+    return _vnics.Metadata(service.url, timeout=2, retries=retries, sleep=waited.append)
+
+
+def test_the_header_of_version_2_is_sent(service: Service) -> None:
+    service.bodies["/opc/v2/x"] = "answer"
+
+    assert client(service).get("x") == "answer"
+    assert service.asked == [("/opc/v2/x", "Bearer Oracle")]
+
+
+def test_the_proxy_of_the_environment_is_not_asked(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    service.bodies["/opc/v2/x"] = "answer"
+
+    assert client(service).get("x") == "answer"
+
+
+@pytest.mark.parametrize("status", [404, 429, 500, 503])
+def test_a_moment_s_trouble_is_waited_out(service: Service, status: int) -> None:
+    service.bodies["/opc/v2/x"] = "answer"
+    service.failures = [status, status]
+    pauses: list[float] = []
+
+    assert client(service, pauses).get("x") == "answer"
+    assert pauses == [1.0, 1.0]
+
+
+def test_the_attempts_are_bounded_and_the_last_problem_is_named(service: Service) -> None:
+    pauses: list[float] = []
+
+    with pytest.raises(_vnics.MetadataError, match=r"GET http://127.0.0.1:\d+/opc/v2/x: HTTP status 404"):
+        client(service, pauses, retries=2).get("x")
+
+    assert len(service.asked) == 3
+    assert len(pauses) == 2
+
+
+def test_a_refusal_is_not_repeated(service: Service) -> None:
+    service.bodies["/opc/v2/x"] = "answer"
+    service.failures = [401]
+
+    with pytest.raises(_vnics.MetadataError, match="HTTP status 401"):
+        client(service).get("x")
+
+    assert len(service.asked) == 1
+
+
+def test_nobody_there_is_an_error_with_the_address() -> None:
+    metadata = _vnics.Metadata("http://127.0.0.1:1/opc/v2", timeout=1, retries=0)
+
+    with pytest.raises(_vnics.MetadataError, match=r"GET http://127.0.0.1:1/opc/v2/x: .*refused"):
+        metadata.get("x")
+
+
+def test_what_is_not_json_is_refused(service: Service) -> None:
+    service.bodies["/opc/v2/x"] = "<html>"
+
+    with pytest.raises(_vnics.MetadataError, match="is not JSON"):
+        client(service).get_json("x")
+
+
+def gather(service: Service, instance: dict[str, Any]) -> dict[str, Any]:
+    service.bodies["/opc/v2/instance/"] = json.dumps(instance)
+    service.bodies["/opc/v2/vnics/"] = json.dumps([VNIC])
+    return _vnics.gather(client(service), {"02:00:17:aa:bb:cc": "ens3"})
+
+
+def test_the_fact_is_complete(service: Service) -> None:
+    assert gather(service, INSTANCE) == {
+        "instance_id": "ocid1.instance.a",
+        "tenancy_id": "ocid1.tenancy.a",
+        "compartment_id": "ocid1.compartment.a",
+        "region": "eu-frankfurt-1",
+        "realm_domain": "oraclecloud.com",
+        "availability_domain": "AD-1",
+        "vnics": [
+            {
+                "vnic_id": "ocid1.vnic.a",
+                "mac": "02:00:17:aa:bb:cc",
+                "private_ip": "192.0.2.11",
+                "subnet_cidr": "192.0.2.0/24",
+                "virtual_router_ip": "192.0.2.1",
+                "interface": "ens3",
+            }
+        ],
+    }
+
+
+def test_the_certificate_names_the_tenancy_where_the_instance_does_not(service: Service) -> None:
+    # The byte after the text begins the next part of the subject, and is a digit as well.
+    der = b"0\x82\x01\x02CN=x\x13\x22opc-tenant:ocid1.tenancy.oc1..aaaa\x31\x0b"
+    service.bodies["/opc/v2/identity/cert.pem"] = PEM.format(base64.encodebytes(der).decode())
+
+    fact = gather(service, {key: value for key, value in INSTANCE.items() if key != "tenantId"})
+
+    assert fact["tenancy_id"] == "ocid1.tenancy.oc1..aaaa"
+
+
+@pytest.mark.parametrize("certificate", ["", PEM.format(base64.b64encode(b"opc-instance:ocid1.instance.a").decode())])
+def test_a_certificate_without_a_tenancy_is_an_error(certificate: str) -> None:
+    with pytest.raises(_vnics.MetadataError, match="names no tenancy"):
+        _vnics.tenancy_of(certificate)
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(_vnics.MetadataError, match="lacks 'regionInfo'"):
+        _vnics.facts({}, [], "t", {})
+
+
+def interface(root: Path, name: str, mac: str | None, lower: str | None = None) -> None:
+    directory = root / name
+    directory.mkdir()
+    if mac is not None:
+        (directory / "address").write_text(f"{mac}\n")
+    if lower:
+        (directory / f"lower_{lower}").symlink_to(root / lower)
+
+
+def test_interfaces_are_found_by_mac_below_what_stands_on_them(tmp_path: Path) -> None:
+    interface(tmp_path, "br0", "02:00:17:aa:bb:cc", lower="ens3")
+    interface(tmp_path, "ens3", "02:00:17:AA:BB:CC")
+    interface(tmp_path, "ens5", "02:00:17:aa:bb:dd")
+    interface(tmp_path, "odd", None)
+    (tmp_path / "bonding_masters").write_text("bond0\n")
+
+    assert _vnics.interfaces_by_mac(str(tmp_path)) == {"02:00:17:aa:bb:cc": "ens3", "02:00:17:aa:bb:dd": "ens5"}
+
+
+def test_a_vnic_without_an_interface_says_so() -> None:
+    assert _vnics.facts(INSTANCE, [VNIC], "t", {})["vnics"][0]["interface"] is None

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module pacemaker_cib with a stand-in for the cluster's tools on the PATH."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cloudvip.ha.plugins.modules import pacemaker_cib
+
+from tests.unit.plugins.modules.conftest import Run
+
+DATA = Path(__file__).parents[1] / "cluster"
+RESOURCE = {
+    "id": "cloudvip-main",
+    "agent": "ocf:cloudvip:vips",
+    "params": {"group": "main", "revision": "084410478403"},
+    "operations": [{"name": "monitor", "interval": "5s", "attributes": {"timeout": "20s"}}],
+}
+# The patch is the new configuration itself. A file named after a tool makes it fail with the file's content.
+TOOL = """#!{python}
+import pathlib, sys
+state, tool, args = pathlib.Path({state!r}), pathlib.Path(sys.argv[0]).name, sys.argv[1:]
+with state.joinpath("calls").open("a") as calls:
+    print(tool, *(arg.split("=")[0] for arg in args), file=calls)
+if state.joinpath(tool).exists():
+    sys.exit(state.joinpath(tool).read_text())
+if tool == "cibadmin" and args[0] == "--query":
+    print(state.joinpath("cib.xml").read_text())
+elif tool == "cibadmin":
+    state.joinpath("forgetful").exists() or state.joinpath("cib.xml").write_text(sys.stdin.read())
+elif tool == "crm_mon":
+    print(state.joinpath("status.xml").read_text())
+elif tool == "crm_diff":
+    old, new = (pathlib.Path(arg.split("=")[1]).read_text() for arg in args[:2])
+    print(new)
+    sys.exit(old != new)
+"""
+
+
+class Cluster:
+    """The state behind the tools."""
+
+    def __init__(self, root: Path) -> None:
+        self.state = root / "state"
+        self.bin = root / "bin"
+        self.state.mkdir()
+        self.bin.mkdir()
+        self.cib = self.state / "cib.xml"
+        self.cib.write_text((DATA / "fresh.xml").read_text())
+        self.status = self.state / "status.xml"
+        self.status.write_text((DATA / "status.xml").read_text())
+        for tool in pacemaker_cib.TOOLS:
+            path = self.bin / tool
+            path.write_text(TOOL.format(python=sys.executable, state=str(self.state)))
+            path.chmod(0o755)
+
+    def breaks(self, tool: str, message: str) -> None:
+        (self.state / tool).write_text(message)
+
+    def calls(self) -> list[str]:
+        log = self.state / "calls"
+        found = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return found
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    cluster = Cluster(tmp_path)
+    monkeypatch.setenv("PATH", str(cluster.bin))
+    return cluster
+
+
+READY = "crm_mon --one-shot --output-as"
+QUERY = "cibadmin --query"
+VERIFY = "crm_verify --xml-file --verbose"
+DIFF = "crm_diff --original --new --no-version"
+PATCH = "cibadmin --patch --xml-pipe"
+SETTLE = "crm_resource --wait --timeout"
+
+
+def push(run: Run, **options: Any) -> dict[str, Any]:
+    given = {"properties": {"stonith-enabled": False}, "resources": [RESOURCE], "nodes": ["vr1", "vr2"]}
+    return run(pacemaker_cib.main, **{**given, "wait_timeout": 0, **options})
+
+
+def test_a_change_is_checked_and_sent_as_one_patch(run: Run, cluster: Cluster) -> None:
+    answer = push(run)
+
+    assert answer["changed"] is True
+    assert cluster.calls() == [READY, QUERY, VERIFY, DIFF, PATCH, SETTLE, QUERY, READY]
+    assert 'id="cloudvip-main"' in cluster.cib.read_text()
+
+
+def test_a_second_run_reads_and_writes_nothing(run: Run, cluster: Cluster) -> None:
+    push(run)
+    cluster.calls()
+
+    answer = push(run)
+
+    assert answer["changed"] is False
+    assert answer["diff"]["before"] == answer["diff"]["after"]
+    assert cluster.calls() == [READY, QUERY, READY]
+
+
+def test_check_mode_predicts_what_the_run_does(run: Run, cluster: Cluster) -> None:
+    before = cluster.cib.read_text()
+
+    predicted = push(run, check=True)
+
+    assert cluster.cib.read_text() == before
+    assert cluster.calls() == [QUERY, VERIFY]
+    answer = push(run)
+    assert (predicted["changed"], predicted["diff"]) == (answer["changed"], answer["diff"])
+
+
+def test_check_mode_on_a_bare_node_starts_from_nothing(
+    run: Run, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacemaker_cib, "TOOLS", ("tool-that-no-system-has",))
+
+    answer = push(run, check=True)
+
+    assert answer["changed"] is True
+    assert answer["diff"]["before"] == ""
+    assert "resource cloudvip-main" in answer["diff"]["after"]
+    assert cluster.calls() == []
+
+
+def test_check_mode_where_no_cluster_runs_starts_from_nothing(
+    run: Run, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.breaks("cibadmin", "Transport endpoint is not connected")
+    warnings: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: warnings.append(text))
+
+    answer = push(run, check=True)
+
+    assert answer["changed"] is True
+    assert answer["diff"]["before"] == ""
+    assert "Transport endpoint is not connected" in warnings[0]
+
+
+def test_missing_tools_are_named(run: Run, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacemaker_cib, "TOOLS", (*pacemaker_cib.TOOLS, "tool-that-no-system-has"))
+
+    assert push(run)["msg"] == "not installed: tool-that-no-system-has (package pacemaker-cli-utils)"
+    assert cluster.calls() == []
+
+
+def test_nothing_is_written_before_all_nodes_are_there(run: Run, cluster: Cluster) -> None:
+    answer = push(run, nodes=["vr1", "vr2", "vr3"])
+
+    assert answer["msg"] == "after 0 s: node 'vr3' is not online in the cluster"
+    assert cluster.calls() == [READY]
+
+
+def test_the_wait_goes_on_until_the_cluster_is_ready(
+    run: Run, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = cluster.status.read_text()
+    cluster.status.write_text(good.replace('present="true"', 'present="false"'))
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        cluster.status.write_text(good)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+
+    assert push(run, wait_timeout=60)["changed"] is True
+    assert pauses == [pacemaker_cib.PAUSE]
+
+
+def test_what_the_checker_refuses_is_not_sent(run: Run, cluster: Cluster) -> None:
+    cluster.breaks("crm_verify", "error: Resource start-up disabled")
+
+    assert push(run)["msg"] == "crm_verify --xml-file failed with status 1: error: Resource start-up disabled"
+    assert PATCH not in cluster.calls()
+
+
+def test_a_patch_that_did_not_take_is_an_error(run: Run, cluster: Cluster) -> None:
+    (cluster.state / "forgetful").touch()
+
+    assert "its configuration is not the wanted one" in push(run)["msg"]
+
+
+def test_a_resource_that_does_not_start_is_an_error(run: Run, cluster: Cluster) -> None:
+    cluster.status.write_text(cluster.status.read_text().replace('role="Started"', 'role="Stopped"'))
+
+    answer = push(run)
+
+    assert "resource 'cloudvip-main' is not started on exactly one node: role=Stopped" in answer["msg"]
+
+
+def test_a_resource_needs_its_agent(run: Run, cluster: Cluster) -> None:
+    answer = push(run, resources=[{"id": "x"}])
+
+    assert "agent" in answer["msg"]
+    assert cluster.calls() == []
