@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the playbook refuses before it makes any connection."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+HOSTS = """
+cloudvip:
+  children:
+    web:
+      hosts: {hosts}
+      vars:
+        # A connection that is tried fails the test: nobody listens there.
+        ansible_port: 1
+        cloudvip_vips: {vips}
+"""
+
+
+def play(inventory: Path, *arguments: str) -> str:
+    """Run site.yml and return what it prints; it must fail, and without a connection."""
+    program = Path(sys.executable).with_name("ansible-playbook")
+    done = subprocess.run(
+        [str(program), "site.yml", "-i", str(inventory), *arguments],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "UNREACHABLE" not in done.stdout
+    assert "unreachable=1" not in done.stdout
+    return done.stdout + done.stderr
+
+
+def inventory(path: Path, hosts: str = "{a: {}, b: {}}", vips: str = "[]") -> Path:
+    file = path / "hosts.yml"
+    file.write_text(HOSTS.format(hosts=hosts, vips=vips))
+    return file
+
+
+def test_the_example_s_placeholders_are_refused() -> None:
+    output = play(ROOT / "inventory/prod")
+
+    for variable, value in (
+        ("ansible_host.vr1", "CHANGE_ME_ADDRESS_OF_VR1"),
+        ("ansible_host.vr3", "CHANGE_ME_ADDRESS_OF_VR3"),
+        ("cloudvip_vips[0] (transit).address", "CHANGE_ME_TRANSIT_ADDRESS"),
+        ("cloudvip_vips[2] (pod2).address", "CHANGE_ME_POD2_ADDRESS"),
+    ):
+        assert f"{variable} = '{value}': expected a value of your own" in output
+
+
+@pytest.mark.parametrize(
+    ("hosts", "vips", "problem"),
+    [
+        ("{a: {}}", "[{name: x, address: 192.0.2.4, prefix: 24}]", "cloudvip_nodes = ['a']: expected 2 to 16 nodes"),
+        ("{a: {}, b: {}}", "[{name: x, adress: 192.0.2.4, prefix: 24}]", "did you mean 'address'?"),
+        ("{a: {}, b: {}}", "[{name: x, address: 192.0.2.4, prefix: 24, state: off}]", "expected present or absent"),
+        ("{a: {}, b: {}}", "[]", "cloudvip_vips = []: expected at least one VIP"),
+    ],
+)
+def test_bad_input_is_refused(tmp_path: Path, hosts: str, vips: str, problem: str) -> None:
+    assert problem in play(inventory(tmp_path, hosts, vips))
+
+
+def test_a_part_of_a_cluster_is_refused(tmp_path: Path) -> None:
+    vips = "[{name: x, address: 192.0.2.4, prefix: 24}]"
+
+    assert "Run without --limit" in play(inventory(tmp_path, vips=vips), "--limit", "b")
+
+
+def test_an_engine_that_is_not_available_yet_is_refused(tmp_path: Path) -> None:
+    vips = "[{name: x, address: 192.0.2.4, prefix: 24}]"
+
+    output = play(inventory(tmp_path, vips=vips), "--extra-vars", "cloudvip_engine=keepalived")
+
+    assert "cloudvip_engine = 'keepalived': expected pacemaker: 'keepalived' is not available yet" in output
