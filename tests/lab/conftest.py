@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab as the tests see it. One lab at a time; a test that needs bare nodes or another topology asks for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import oci
+import pytest
+
+from lab import paths
+from lab.control import Control, Status
+from lab.fabric import ns
+from lab.nodes import podman
+from lab.topology import API_ADDRESS
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+_ENVIRONMENT = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+T = TypeVar("T")
+# What needs bare nodes comes first, so that the cluster is built once.
+_ORDER = ["lifecycle", "cloud_semantics", "playbook", "failover", "sdk_and_cli", "pair"]
+_RECAP = re.compile(r"^(\S+)\s*: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _ORDER.index(item.path.stem.removeprefix("test_")))
+
+
+def wait_until(what: str, probe: Callable[[], T], seconds: float = 30) -> T:
+    """The first true answer of `probe`; fails the test with `what` when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds:.0f} s: {what} (last answer: {answer!r})")
+        time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Play:
+    """A finished ansible-playbook run."""
+
+    returncode: int
+    output: str
+    seconds: float
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """Host -> number of changed tasks."""
+        return {m[1]: int(m[3]) for m in _RECAP.finditer(self.output)}
+
+
+class Lab:
+    """The lab's command line and its cloud's admin, for tests."""
+
+    def __init__(self) -> None:
+        self.control = Control()
+        self._converged = ""
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [str(BIN / "lab"), *arguments], capture_output=True, text=True, check=False, env=_ENVIRONMENT
+        )
+        if check and done.returncode != 0:
+            pytest.fail(f"lab {' '.join(arguments)}: rc {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def up(self, topology: str) -> Status:
+        self.run("up", "--topology", topology)
+        return self.control.status()
+
+    def down(self) -> None:
+        self._converged = ""
+        self.run("down")
+
+    def reset(self) -> None:
+        self._converged = ""
+        self.run("reset", "--fresh-cloud")
+
+    def cluster(self, topology: str, inventory: str) -> None:
+        """The cluster of an inventory, built from bare nodes unless it stands already."""
+        if self._converged != inventory:
+            self.up(topology)
+            self.reset()
+            self.converge(inventory)
+            self._converged = inventory
+
+    def sh(self, node: str, command: str, *, check: bool = True) -> str:
+        """Run a shell command on a node as root. Returns its standard output."""
+        argv = podman.exec_argv(node, ["sh", "-c", command])
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if check and done.returncode != 0:
+            pytest.fail(f"{node}: {command}: rc {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+    def drill(self, kind: str, *arguments: str) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads(self.run("drill", kind, "--json", *arguments).stdout)
+        return report
+
+    def holders(self) -> dict[str, str | None]:
+        """Address -> the node that the cloud delivers it to."""
+        status = self.control.status()
+        return {f.address: status.holder(f) for f in status.floating}
+
+    def play(self, inventory: str, *arguments: str, playbook: str = "site.yml") -> Play:
+        began = time.monotonic()
+        done = subprocess.run(
+            [str(BIN / "ansible-playbook"), playbook, "-i", inventory, *arguments],
+            cwd=ROOT, env=_ENVIRONMENT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return Play(done.returncode, done.stdout + done.stderr, time.monotonic() - began)
+
+    def converge(self, inventory: str, *arguments: str) -> Play:
+        """Run site.yml and insist that it succeeds."""
+        play = self.play(inventory, *arguments)
+        if play.returncode != 0:
+            pytest.fail(f"site.yml -i {inventory} {' '.join(arguments)}:\n{play.output[-6000:]}")
+        return play
+
+    def network(self) -> oci.core.VirtualNetworkClient:
+        """The cloud's API as its administrator sees it, through the unmodified SDK."""
+        config = oci.config.from_file(str(paths.STATE / "oci" / "config"))
+        client = oci.core.VirtualNetworkClient(config, service_endpoint=f"https://{API_ADDRESS}")
+        client.base_client.session.trust_env = False  # REQUESTS_CA_BUNDLE would win over what is set here
+        client.base_client.session.verify = str(paths.STATE / "pki" / "ca.pem")
+        return client
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The lab, up with whatever topology the tests ask for, and gone afterwards."""
+    lab = Lab()
+    yield lab
+    lab.down()
+
+
+@pytest.fixture(scope="module")
+def bare(lab: Lab) -> Lab:
+    """`vrouters` with bare nodes and an empty cloud."""
+    lab.up("vrouters")
+    lab.reset()
+    return lab
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Lab) -> Lab:
+    """The cluster of inventory/lab."""
+    lab.cluster("vrouters", "inventory/lab")
+    return lab
+
+
+class Asker:
+    """A client that asks echo servers who they are."""
+
+    def __init__(self, client: str) -> None:
+        self._socket = ns.socket_in(paths.client_netns(client), socket.AF_INET, socket.SOCK_DGRAM)
+        self._count = 0
+
+    def ask(self, address: str, seconds: float = 0.3, port: int = 7) -> str | None:
+        """The name of the host that answers for `address`, or None."""
+        self._count += 1
+        word = f"ask-{self._count}".encode()
+        self._socket.sendto(word, (address, port))
+        self._socket.settimeout(seconds)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                answer = self._socket.recv(2048)
+            except (TimeoutError, ConnectionRefusedError):
+                return None
+            if answer.startswith(word + b" "):
+                return answer.split()[-1].decode()
+        return None
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def pod1() -> Iterator[Asker]:
+    """Asks from pod1-client."""
+    asker = Asker("pod1-client")
+    yield asker
+    asker.close()
