@@ -13,13 +13,13 @@ import errno
 import itertools
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import resources
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from pyroute2 import IPRoute
+from pyroute2 import IPRoute, NetlinkError
 
 from lab.fabric import ns
 from lab.fabric.netlink import RouteSocket
@@ -42,6 +42,16 @@ OnMoved = Callable[[str, str, int], None]
 
 def _sysctl(key: str, value: int) -> None:
     Path("/proc/sys/net", key).write_text(f"{value}\n", encoding="ascii")
+
+
+@contextlib.contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    """A link goes by itself, between any two calls, when the kernel gets round to the namespace of a node that died."""
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:
+            raise
 
 
 class Fabric:
@@ -163,11 +173,10 @@ class Fabric:
         await self._run(work)
 
     def _unplug(self, name: str) -> None:
-        found = self._ip.link_lookup(ifname=name)
-        if found:
-            self._ip.link("set", index=found[0], state="down")
-            with contextlib.suppress(Exception):  # the other end's namespace may take the pair away meanwhile
-                self._ip.link("del", index=found[0])
+        with _gone_is_fine():
+            for index in self._ip.link_lookup(ifname=name):
+                self._ip.link("set", index=index, state="down")
+                self._ip.link("del", index=index)
         self._forget(name)
 
     async def set_link(self, instance: str, interface: str, *, up: bool) -> None:
@@ -234,8 +243,10 @@ class Fabric:
                 return
 
     def _is_up(self, name: str) -> bool:
-        found = self._ip.link_lookup(ifname=name)
-        return bool(found) and self._ip.link("get", index=found[0])[0].get("state") == "up"
+        with _gone_is_fine():
+            for index in self._ip.link_lookup(ifname=name):
+                return bool(self._ip.link("get", index=index)[0].get("state") == "up")
+        return False
 
     def _apply(self, todo: Steps) -> None:
         # A destination is allowed before the packets turn and disallowed after: nothing is lost in between.
