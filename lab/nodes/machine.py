@@ -62,9 +62,12 @@ class Machine:
 
     async def _watch(self, pid: int) -> None:
         await podman.gone(pid)
-        await self._fabric.unplug(self.node.name)
-        code = await podman.exit_code(self.node.name)
-        self._set("STOPPED")
+        try:
+            await self._fabric.unplug(self.node.name)
+            code = await podman.exit_code(self.node.name)
+        finally:
+            # Whatever else goes wrong, a node without a process can be started again.
+            self._set("STOPPED")
         if code == podman.EXIT_REBOOT:
             await self._boot()
 
