@@ -44,7 +44,7 @@ unit:
 	pytest --numprocesses 2 tests/unit
 
 lab-test:
-	pytest tests/lab
+	pytest --tb=short -ra tests/lab
 
 reference:
 	tools/reference.py
