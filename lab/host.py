@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from lab import paths
@@ -126,12 +127,17 @@ def remove_containers() -> None:
 def _return_realtime_budget() -> None:
     """Give the budget back before the cgroup goes: the kernel counts that of a removed one for a while still, as it
     does that of the containers which have just gone, and then refuses it to the next lab."""
-    if not realtime_budget():
-        return
+    if realtime_budget():
+        _once_let_go(lambda: (_RT_CGROUP / "cpu.rt_runtime_us").write_text("0"))
+
+
+def _once_let_go(action: Callable[[], object]) -> None:
+    """Do what the kernel refuses as long as something of the containers that have just gone, a conmon for example, is
+    still on its way out. Raises OSError when that takes more than 5 s."""
     deadline = time.monotonic() + 5
     while True:
         try:
-            (_RT_CGROUP / "cpu.rt_runtime_us").write_text("0")
+            action()
         except OSError:
             if time.monotonic() > deadline:
                 raise
@@ -144,7 +150,7 @@ def _remove_cgroup(path: Path) -> None:
     for child in path.iterdir():
         if child.is_dir():
             _remove_cgroup(child)
-    path.rmdir()
+    _once_let_go(path.rmdir)
 
 
 def daemon_pid() -> int | None:
