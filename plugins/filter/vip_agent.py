@@ -15,14 +15,15 @@ from ansible.errors import AnsibleFilterError
 _PREDICTED = "known after creation"
 
 
-def _private_ip_id(vip: Mapping[str, Any], private_ips: Mapping[str, Mapping[str, Any]], predicted: bool) -> str:
-    found = (private_ips.get(vip["address"]) or {}).get("id")
+def _of_object(key: str, vip: Mapping[str, Any], private_ips: Mapping[str, Mapping[str, Any]], predicted: bool) -> str:
+    """A property of the VIP's private IP object."""
+    found = (private_ips.get(vip["address"]) or {}).get(key)
     if found:
         return str(found)
     if predicted:
         return _PREDICTED
     raise AnsibleFilterError(
-        f"private_ips has no id for {vip['address']} (VIP {vip['name']!r}): expected one for each VIP of the model"
+        f"private_ips has no {key} for {vip['address']} (VIP {vip['name']!r}): expected one for each VIP of the model"
     )
 
 
@@ -36,7 +37,9 @@ def vip_revisions(
 ) -> dict[str, str]:
     """A fingerprint of each group's addresses and objects; the same on every node."""
     return {
-        group["name"]: _revision((vip["address"], _private_ip_id(vip, private_ips, predicted)) for vip in group["vips"])
+        group["name"]: _revision(
+            (vip["address"], _of_object("id", vip, private_ips, predicted)) for vip in group["vips"]
+        )
         for group in model["groups"]
     }
 
@@ -67,7 +70,8 @@ def agent_config(
                         "interface": vip["bindings"][node]["interface"],
                         "mac": vip["bindings"][node]["mac"].lower(),
                         "vnic_id": vip["bindings"][node]["vnic_id"],
-                        "private_ip_id": _private_ip_id(vip, private_ips, predicted),
+                        "private_ip_id": _of_object("id", vip, private_ips, predicted),
+                        "subnet_id": _of_object("subnet_id", vip, private_ips, predicted),
                     }
                     for vip in group["vips"]
                 ],

@@ -21,7 +21,10 @@ from cloudvip.config import parse
 
 NODES = ("vr1", "vr2")
 VIPS = {"transit": ("172.20.136.140", "ens3"), "pod1": ("10.0.0.4", "ens5")}
-PRIVATE_IPS = {address: {"id": f"ocid1.privateip.oc99..{name}"} for name, (address, _) in VIPS.items()}
+PRIVATE_IPS = {
+    address: {"id": f"ocid1.privateip.oc99..{name}", "subnet_id": f"ocid1.subnet.oc99..{name}"}
+    for name, (address, _) in VIPS.items()
+}
 OCI = {
     "region": "lab-emu-1",
     "tenancy_id": "ocid1.tenancy.oc99..t",
@@ -103,9 +106,18 @@ def status(node: str, holder: str | None) -> dict[str, Any]:
 def test_the_configuration_is_one_that_the_node_accepts() -> None:
     config = parse(agent_config(MODEL, "vr2", PRIVATE_IPS, OCI), "config.json")
 
-    assert [(v.address, v.interface, v.mac, v.vnic_id, v.private_ip_id) for v in config.group("main").vips] == [
-        ("172.20.136.140", "ens3", "02:00:17:00:01:0a", vnic("vr2", "ens3"), "ocid1.privateip.oc99..transit"),
-        ("10.0.0.4", "ens5", "02:00:17:00:01:0a", vnic("vr2", "ens5"), "ocid1.privateip.oc99..pod1"),
+    assert [v._asdict() for v in config.group("main").vips] == [
+        {
+            "name": name,
+            "address": address,
+            "prefix": 28,
+            "interface": interface,
+            "mac": "02:00:17:00:01:0a",
+            "vnic_id": vnic("vr2", interface),
+            "private_ip_id": f"ocid1.privateip.oc99..{name}",
+            "subnet_id": f"ocid1.subnet.oc99..{name}",
+        }
+        for name, (address, interface) in VIPS.items()
     ]
 
 
@@ -132,9 +144,16 @@ def test_the_revision_changes_with_the_addresses_and_not_with_their_order_or_nam
     assert vip_revisions(MODEL, replaced) != before
 
 
-@pytest.mark.parametrize("private_ips", [{}, {**PRIVATE_IPS, "10.0.0.4": {"id": None}}])
-def test_an_object_may_be_missing_only_when_it_is_predicted(private_ips: dict[str, Any]) -> None:
-    with pytest.raises(AnsibleFilterError, match=r"private_ips has no id for "):
+@pytest.mark.parametrize(
+    ("private_ips", "missing"),
+    [
+        ({}, "id"),
+        ({**PRIVATE_IPS, "10.0.0.4": {"id": None, "subnet_id": "ocid1.subnet.oc99..pod1"}}, "id"),
+        ({**PRIVATE_IPS, "10.0.0.4": {"id": "ocid1.privateip.oc99..pod1"}}, "subnet_id"),
+    ],
+)
+def test_an_object_may_be_missing_only_when_it_is_predicted(private_ips: dict[str, Any], missing: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=f"private_ips has no {missing} for "):
         agent_config(MODEL, "vr1", private_ips, OCI)
 
     config = agent_config(MODEL, "vr1", private_ips, OCI, predicted=True)
