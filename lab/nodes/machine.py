@@ -48,7 +48,7 @@ class Machine:
     async def _boot(self) -> None:
         name = self.node.name
         self._set("STARTING")
-        pid = await podman.init(name)
+        pid, conmon = await podman.init(name)
         primary = self.node.vnics[0].interface
         for port in (p for p in self._view().ports if p.instance == name):
             subnet = self._topology.subnet(port.subnet)
@@ -57,13 +57,15 @@ class Machine:
             )
         await self._fabric.silence(name, silent=False)
         await podman.start(name)
-        self._watcher = asyncio.create_task(self._watch(pid), name=f"watch-{name}")
+        self._watcher = asyncio.create_task(self._watch(pid, conmon), name=f"watch-{name}")
         self._set("RUNNING")
 
-    async def _watch(self, pid: int) -> None:
+    async def _watch(self, pid: int, conmon: int) -> None:
         await podman.gone(pid)
         try:
             await self._fabric.unplug(self.node.name)
+            # The last thing that conmon does is to unmount the disk: of the node's next life, if that has begun.
+            await podman.gone(conmon)
             code = await podman.exit_code(self.node.name)
         finally:
             # Whatever else goes wrong, a node without a process can be started again.

@@ -45,13 +45,14 @@ async def create(node: str, image: str) -> None:
     )  # fmt: skip
 
 
-async def init(node: str) -> int:
-    """Make the node's namespaces. Returns the pid of its future init."""
+async def init(node: str) -> tuple[int, int]:
+    """Make the node's namespaces. Returns the pids of its future init and of the conmon that outlives it."""
     await _podman("init", paths.container(node))
-    pid = int(await _podman("inspect", paths.container(node), "--format", "{{.State.Pid}}"))
+    state = await _podman("inspect", paths.container(node), "--format", "{{.State.Pid}} {{.State.ConmonPid}}")
+    pid, conmon = map(int, state.split())
     resolver = Path(f"/proc/{pid}/root/etc/resolv.conf")
     resolver.write_text(f"nameserver {METADATA_ADDRESS}\noptions timeout:2 attempts:2\n", encoding="ascii")
-    return pid
+    return pid, conmon
 
 
 def netns(pid: int) -> Path:
@@ -86,7 +87,8 @@ async def remove(node: str) -> None:
 
 
 async def exit_code(node: str) -> int:
-    return int(await _podman("wait", paths.container(node)))
+    """How a node ended whose conmon is gone: until then podman may not know yet."""
+    return int(await _podman("inspect", paths.container(node), "--format", "{{.State.ExitCode}}"))
 
 
 async def gone(pid: int) -> None:
