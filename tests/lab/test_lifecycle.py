@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lab import host, paths
@@ -28,13 +31,16 @@ def traces() -> dict[str, list[str]]:
         "nat": [line for line in lines("nft", "list", "tables") if line.split()[-1] == paths.PREFIX],
         "cgroups": [str(p) for p in Path("/sys/fs/cgroup").glob(f"*/{paths.PREFIX}")],
         "mounts": [line for line in Path("/proc/mounts").read_text().splitlines() if f"/{paths.PREFIX}-" in line],
-        "processes": [
-            p.parent.name
-            for p in Path("/proc").glob("[0-9]*/cmdline")
-            if p.exists() and b"lab.server" in p.read_bytes()
-        ],
+        "processes": [pid for pid, command in commands() if b"lab.server" in command],
         "files": [str(paths.RUN)] if paths.RUN.exists() else [],
     }
+
+
+def commands() -> Iterator[tuple[str, bytes]]:
+    """The processes of this host, by pid; one that ends meanwhile is none."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield file.parent.name, file.read_bytes()
 
 
 def forwarding() -> str:
@@ -83,6 +89,20 @@ def test_down_copes_with_a_killed_daemon_and_a_paused_node(lab: Lab) -> None:
     os.kill(pid, signal.SIGKILL)
     lab.down()
     assert not any(traces().values()), traces()
+
+
+def test_power_can_be_cut_and_given_without_a_pause(lab: Lab) -> None:
+    lab.up("vrouters")
+    nodes = ["vr1", "vr2", "vr3"]
+
+    def cycle(node: str) -> None:
+        lab.control.nemesis("kill", node)
+        lab.control.nemesis("start", node)
+
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        for _ in range(10):
+            list(pool.map(cycle, nodes))
+    assert {n.state for n in lab.control.status().nodes} == {"RUNNING"}
 
 
 def test_a_topology_that_does_not_exist_is_refused_by_name(lab: Lab) -> None:
