@@ -62,19 +62,26 @@ POD1 = vip("pod1", "10.0.0.4", "ens5")
 
 
 class FakeClock(Clock):
-    """Time that passes only when somebody sleeps. `sleeps` has every sleep that was asked for."""
+    """Time that passes only when somebody sleeps. `sleeps` has every sleep that was asked for.
+
+    frozen: for how long the node stood still, which is what uptime() shows of it.
+    """
 
     def __init__(self, now: float | None = None) -> None:
         self._now = datetime.datetime.now(tz=datetime.UTC).timestamp() if now is None else now
         self._elapsed = 0.0
         self._lock = threading.Lock()
         self.sleeps: list[float] = []
+        self.frozen = 0.0
 
     def now(self) -> float:
         return self._now + self._elapsed
 
     def monotonic(self) -> float:
         return self._elapsed
+
+    def uptime(self) -> float:
+        return self.frozen
 
     def sleep(self, seconds: float) -> None:
         with self._lock:

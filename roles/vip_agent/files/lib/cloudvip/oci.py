@@ -113,7 +113,9 @@ class Oci(Cloud):
             return error.kind is not ErrorKind.AUTH
         return True
 
-    def assign(self, vips: Sequence[Vip], deadline: Deadline, done: Callable[[Assigned], None]) -> None:
+    def assign(
+        self, vips: Sequence[Vip], deadline: Deadline, done: Callable[[Assigned], None], may_send: Callable[[], str]
+    ) -> None:
         """One UpdatePrivateIp for each VIP, all at once."""
         waiting: Deque[Vip] = collections.deque(vips)
         results: Dict[str, Assigned] = {}
@@ -133,7 +135,7 @@ class Oci(Cloud):
                     vip = waiting.popleft()
                 except IndexError:
                     return
-                report(self._assign(vip, deadline))
+                report(self._assign(vip, deadline, may_send))
 
         threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_POOL, len(vips)))]
         for thread in threads:
@@ -144,7 +146,7 @@ class Oci(Cloud):
         for vip in vips:
             report(Assigned(vip, 0.0, 0, "", late))
 
-    def _assign(self, vip: Vip, deadline: Deadline) -> Assigned:
+    def _assign(self, vip: Vip, deadline: Deadline, may_send: Callable[[], str]) -> Assigned:
         began = self._clock.monotonic()
         attempts = 0
         while True:
@@ -152,6 +154,9 @@ class Oci(Cloud):
             credential = None
             try:
                 credential = self.session.credential()
+                refusal = may_send()
+                if refusal:
+                    raise CloudError(ErrorKind.FATAL, refusal)
                 request_id = self._update(vip, credential, deadline)
                 return Assigned(vip, self._clock.monotonic() - began, attempts, request_id, None)
             except CloudError as error:
