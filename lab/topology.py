@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,12 @@ class RouteRule:
 
 @dataclass(frozen=True)
 class Subnet:
+    """`ipv6` is its IPv6 prefix where it has one: the API knows it, the fabric routes IPv4 only."""
+
     name: str
     cidr: IPv4Network
     routes: tuple[RouteRule, ...]
+    ipv6: IPv6Network | None = None
 
     @property
     def id(self) -> str:
@@ -137,6 +140,7 @@ def parse(data: Mapping[str, Any]) -> Topology:
                 name,
                 IPv4Network(s["cidr"]),
                 tuple(RouteRule(IPv4Network(r["to"]), IPv4Address(r["via"])) for r in s.get("routes", ())),
+                IPv6Network(s["ipv6"]) if "ipv6" in s else None,
             )
             for name, s in data["subnets"].items()
         )
@@ -183,6 +187,8 @@ def _check(topology: Topology) -> None:
     for subnet in topology.subnets:
         if not any(subnet.cidr.subnet_of(c) for c in topology.cidrs):
             raise TopologyError(f"subnet {subnet.name}: {subnet.cidr} is in none of the VCN's cidrs")
+        if subnet.ipv6 and subnet.ipv6.prefixlen != 64:
+            raise TopologyError(f"subnet {subnet.name}: {subnet.ipv6} is not a /64, as every IPv6 subnet is")
     names = {i.name for i in topology.instances}
     for flow in topology.flows:
         if not {flow.source, flow.target} <= names:

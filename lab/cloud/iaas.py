@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Network
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Address
 from typing import Any, cast, get_args
 
 from lab.cloud.call import Call, Operation, Reply, page, typed
-from lab.cloud.errors import invalid, not_found
+from lab.cloud.errors import invalid, missing, not_found
 from lab.cloud.names import COMPARTMENT_ID
 from lab.cloud.state import (
     Action,
     Cloud,
     Instance,
+    Ipv6,
     Lifetime,
     PrivateIp,
+    PublicIp,
     RouteRule,
     RouteTable,
     Subnet,
@@ -28,11 +31,12 @@ _BASE = "/20160918"
 _VCN_NAME = "lab"
 
 
-def _tags(record: Vnic | PrivateIp) -> dict[str, Any]:
+def _tags(record: Vnic | PrivateIp | Ipv6 | PublicIp) -> dict[str, Any]:
     return {"freeformTags": dict(record.freeform_tags), "definedTags": dict(record.defined_tags)}
 
 
-def _vnic(vnic: Vnic) -> dict[str, Any]:
+def _vnic(cloud: Cloud, vnic: Vnic) -> dict[str, Any]:
+    primary = {p.id for p in cloud.private_ips.values() if p.vnic_id == vnic.id and p.is_primary}
     return {
         "id": vnic.id,
         "availabilityDomain": vnic.availability_domain,
@@ -44,8 +48,8 @@ def _vnic(vnic: Vnic) -> dict[str, Any]:
         "macAddress": vnic.mac.upper(),
         "nsgIds": [],
         "privateIp": str(vnic.address),
-        "publicIp": None,
-        "ipv6Addresses": None,
+        "publicIp": next((str(p.address) for p in cloud.public_ips.values() if p.private_ip_id in primary), None),
+        "ipv6Addresses": [str(p.address) for p in cloud.ipv6s.values() if p.vnic_id == vnic.id] or None,
         "routeTableId": None,
         "skipSourceDestCheck": vnic.skip_source_dest_check,
         "subnetId": vnic.subnet_id,
@@ -95,19 +99,61 @@ def _private_ip(record: PrivateIp) -> dict[str, Any]:
     }
 
 
+def _ipv6(record: Ipv6) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "compartmentId": COMPARTMENT_ID,
+        "subnetId": record.subnet_id,
+        "vnicId": record.vnic_id,
+        "ipAddress": str(record.address),
+        "cidrPrefixLength": None,
+        "ipState": "AVAILABLE" if record.vnic_id is None else "ASSIGNED",
+        "lifetime": record.lifetime,
+        "lifecycleState": "AVAILABLE",
+        "displayName": record.display_name,
+        "hostname": record.hostname,
+        "routeTableId": None,
+        "timeCreated": record.time_created,
+        "systemTags": {},
+        **_tags(record),
+    }
+
+
+def _public_ip(record: PublicIp, state: str | None = None) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "availabilityDomain": None,
+        "compartmentId": COMPARTMENT_ID,
+        "ipAddress": str(record.address),
+        "lifetime": "RESERVED",
+        "scope": "REGION",
+        "lifecycleState": state or ("ASSIGNED" if record.private_ip_id else "AVAILABLE"),
+        "assignedEntityId": record.private_ip_id,
+        "assignedEntityType": "PRIVATE_IP" if record.private_ip_id else None,
+        "privateIpId": record.private_ip_id,
+        "publicIpPoolId": None,
+        "displayName": record.display_name,
+        "timeCreated": record.time_created,
+        **_tags(record),
+    }
+
+
 def _subnet(cloud: Cloud, subnet: Subnet) -> dict[str, Any]:
     return {
         "id": subnet.id,
         "availabilityDomain": None,
         "cidrBlock": str(subnet.cidr),
         "ipv4CidrBlocks": [str(subnet.cidr)],
+        "ipv6CidrBlock": str(subnet.ipv6) if subnet.ipv6 else None,
+        "ipv6CidrBlocks": [str(subnet.ipv6)] if subnet.ipv6 else [],
+        "ipv6VirtualRouterIp": "fe80::1" if subnet.ipv6 else None,
         "compartmentId": COMPARTMENT_ID,
         "dhcpOptionsId": None,
         "displayName": subnet.name,
         "dnsLabel": subnet.name.replace("-", ""),
         "lifecycleState": "AVAILABLE",
-        "prohibitInternetIngress": True,
-        "prohibitPublicIpOnVnic": True,
+        "prohibitInternetIngress": False,
+        "prohibitPublicIpOnVnic": False,
         "routeTableId": subnet.route_table_id,
         "securityListIds": [],
         "subnetDomainName": f"{subnet.name.replace('-', '')}.{_VCN_NAME}.oraclevcn.com",
@@ -126,6 +172,7 @@ def _vcn(cloud: Cloud) -> dict[str, Any]:
         "id": cloud.vcn_id,
         "cidrBlock": cidrs[0],
         "cidrBlocks": cidrs,
+        "ipv6CidrBlocks": sorted({str(s.ipv6.supernet(new_prefix=56)) for s in cloud.subnets.values() if s.ipv6}),
         "compartmentId": COMPARTMENT_ID,
         "defaultDhcpOptionsId": None,
         "defaultRouteTableId": None,
@@ -213,7 +260,7 @@ async def get_vnic(call: Call) -> Reply:
     vnic = call.cloud.vnics.get(call.path["id"])
     if vnic is None:
         raise not_found()
-    return _single(vnic, _vnic(vnic))
+    return _single(vnic, _vnic(call.cloud, vnic))
 
 
 _COMMON_FIELDS: dict[str, tuple[str, type]] = {
@@ -232,7 +279,7 @@ async def update_vnic(call: Call) -> Reply:
     call.require(COMPARTMENT_ID, "VNIC_UPDATE")
     names = {**_COMMON_FIELDS, "skipSourceDestCheck": ("skip_source_dest_check", bool)}
     vnic = await call.cloud.update_vnic(call.path["id"], _changes(call.body(*names), names), call.if_match)
-    return _single(vnic, _vnic(vnic))
+    return _single(vnic, _vnic(call.cloud, vnic))
 
 
 async def list_vnic_attachments(call: Call) -> Reply:
@@ -258,8 +305,8 @@ async def get_vnic_attachment(call: Call) -> Reply:
 # ---- private IPs ----
 
 
-async def list_private_ips(call: Call) -> Reply:
-    call.require(COMPARTMENT_ID, "PRIVATE_IP_READ")
+def _listed(call: Call, records: Iterable[PrivateIp | Ipv6]) -> list[Any]:
+    """Those of one VNIC or one subnet that the query asks for. Raises ApiError."""
     vnic_id, subnet_id = call.query.get("vnicId"), call.query.get("subnetId")
     for first, second in (("vnicId", "subnetId"), ("vnicId", "ipAddress")):
         if first in call.query and second in call.query:
@@ -273,16 +320,20 @@ async def list_private_ips(call: Call) -> Reply:
         subnet_id is not None and subnet_id not in call.cloud.subnets
     ):
         raise not_found()
-    found = _filtered(
+    return _filtered(
         call,
-        call.cloud.private_ips.values(),
+        records,
         ("vnicId", lambda p: p.vnic_id),
         ("subnetId", lambda p: p.subnet_id),
         ("ipAddress", lambda p: p.address),
         ("lifetime", lambda p: p.lifetime),
         ("ipState", lambda p: "AVAILABLE" if p.vnic_id is None else "ASSIGNED"),
     )
-    return page(call, [_private_ip(p) for p in found])
+
+
+async def list_private_ips(call: Call) -> Reply:
+    call.require(COMPARTMENT_ID, "PRIVATE_IP_READ")
+    return page(call, [_private_ip(p) for p in _listed(call, call.cloud.private_ips.values())])
 
 
 async def get_private_ip(call: Call) -> Reply:
@@ -333,6 +384,139 @@ async def detach_private_ip(call: Call) -> Reply:
     call.require(COMPARTMENT_ID, "PRIVATE_IP_UNASSIGN", "VNIC_UNASSIGN")
     record = await call.cloud.detach_private_ip(call.path["id"], call.if_match)
     return _single(record, _private_ip(record))
+
+
+# ---- IPv6 ----
+
+
+async def list_ipv6s(call: Call) -> Reply:
+    call.require(COMPARTMENT_ID, "IPV6_READ", *(["VNIC_READ"] if "vnicId" in call.query else ["SUBNET_READ"]))
+    wanted = call.query.get("ipAddress")
+    if wanted is not None:
+        try:
+            call = replace(call, query={**call.query, "ipAddress": str(IPv6Address(wanted))})
+        except ValueError as error:
+            raise invalid(f"{wanted!r} is not an IPv6 address.") from error
+    return page(call, [_ipv6(p) for p in _listed(call, call.cloud.ipv6s.values())])
+
+
+async def get_ipv6(call: Call) -> Reply:
+    call.require(COMPARTMENT_ID, "IPV6_READ")
+    record = call.cloud.ipv6s.get(call.path["id"])
+    if record is None:
+        raise not_found()
+    return _single(record, _ipv6(record))
+
+
+_IPV6_FIELDS = {k: v for k, v in _COMMON_FIELDS.items() if k != "hostnameLabel"} | {"hostname": ("hostname", str)}
+
+
+async def create_ipv6(call: Call) -> Reply:
+    call.require(COMPARTMENT_ID, "IPV6_CREATE", "SUBNET_ATTACH", "VNIC_ASSIGN")
+    body = call.body(*_IPV6_FIELDS, "vnicId", "subnetId", "ipAddress", "lifetime")
+    record = await call.cloud.create_ipv6(
+        vnic_id=typed(body, "vnicId", str),
+        subnet_id=typed(body, "subnetId", str),
+        address=typed(body, "ipAddress", str),
+        lifetime=_lifetime(body),
+        **_changes(body, _IPV6_FIELDS),
+    )
+    return _single(record, _ipv6(record))
+
+
+async def update_ipv6(call: Call) -> Reply:
+    names = {**_IPV6_FIELDS, "vnicId": ("vnic_id", str), "lifetime": ("lifetime", str)}
+    body = call.body(*names)
+    call.require(COMPARTMENT_ID, "IPV6_UPDATE", *(["VNIC_ASSIGN", "VNIC_UNASSIGN"] if "vnicId" in body else []))
+    _lifetime(body)
+    record = await call.cloud.update_ipv6(call.path["id"], _changes(body, names), call.if_match)
+    return _single(record, _ipv6(record))
+
+
+async def delete_ipv6(call: Call) -> Reply:
+    call.require(COMPARTMENT_ID, "IPV6_DELETE", "SUBNET_DETACH", "VNIC_UNASSIGN")
+    await call.cloud.delete_ipv6(call.path["id"], call.if_match)
+    return Reply(None, 204)
+
+
+async def detach_ipv6(call: Call) -> Reply:
+    # Not in the policy reference either: what a move away needs.
+    call.require(COMPARTMENT_ID, "IPV6_UPDATE", "VNIC_UNASSIGN")
+    record = await call.cloud.detach_ipv6(call.path["id"], call.if_match)
+    return _single(record, _ipv6(record))
+
+
+# ---- public IPs: reserved ones, assigned to private IPs ----
+
+
+async def list_public_ips(call: Call) -> Reply:
+    scope = call.needed("scope")
+    if scope not in ("REGION", "AVAILABILITY_DOMAIN"):
+        raise invalid("The query parameter scope must be REGION or AVAILABILITY_DOMAIN.")
+    here = _in_compartment(call, "PUBLIC_IP_READ") and scope == "REGION"
+    found = _filtered(call, call.cloud.public_ips.values() if here else (), ("lifetime", lambda _: "RESERVED"))
+    return page(call, [_public_ip(p) for p in found])
+
+
+async def get_public_ip(call: Call) -> Reply:
+    call.require(COMPARTMENT_ID, "PUBLIC_IP_READ")
+    record = call.cloud.public_ips.get(call.path["id"])
+    if record is None:
+        raise not_found()
+    return _single(record, _public_ip(record))
+
+
+async def get_public_ip_by_private_ip_id(call: Call) -> Reply:
+    call.require(COMPARTMENT_ID, "PUBLIC_IP_READ")
+    wanted = typed(call.body("privateIpId"), "privateIpId", str)
+    if not wanted:
+        raise missing("The attribute privateIpId is missing.")
+    for record in call.cloud.public_ips.values():
+        if record.private_ip_id == wanted:
+            return _single(record, _public_ip(record))
+    raise not_found()
+
+
+_PUBLIC_IP_FIELDS = {k: v for k, v in _COMMON_FIELDS.items() if k != "hostnameLabel"}
+
+
+async def create_public_ip(call: Call) -> Reply:
+    call.require(COMPARTMENT_ID, "PUBLIC_IP_CREATE", "PUBLIC_IP_ASSIGN_PRIVATE_IP", "PRIVATE_IP_ASSIGN_PUBLIC_IP")
+    body = call.body(*_PUBLIC_IP_FIELDS, "compartmentId", "lifetime", "privateIpId")
+    if typed(body, "compartmentId", str) != COMPARTMENT_ID:
+        raise not_found()
+    if _lifetime(body) != "RESERVED":
+        raise invalid("The attribute lifetime must be RESERVED: the lab has no ephemeral public IPs.")
+    record = await call.cloud.create_public_ip(
+        typed(body, "privateIpId", str) or None, **_changes(body, _PUBLIC_IP_FIELDS)
+    )
+    return _single(record, _public_ip(record, "ASSIGNING" if record.private_ip_id else None))
+
+
+async def update_public_ip(call: Call) -> Reply:
+    call.require(
+        COMPARTMENT_ID,
+        "PUBLIC_IP_UPDATE",
+        "PRIVATE_IP_ASSIGN_PUBLIC_IP",
+        "PUBLIC_IP_ASSIGN_PRIVATE_IP",
+        "PRIVATE_IP_UNASSIGN_PUBLIC_IP",
+        "PUBLIC_IP_UNASSIGN_PRIVATE_IP",
+    )
+    names = {**_PUBLIC_IP_FIELDS, "privateIpId": ("private_ip_id", str)}
+    changes = _changes(call.body(*names), names)
+    transition = None
+    if "private_ip_id" in changes:
+        changes["private_ip_id"] = changes["private_ip_id"] or None
+        # It is done when it is answered, but a client that does not poll for the outcome must not get away with it.
+        transition = "ASSIGNING" if changes["private_ip_id"] else "UNASSIGNING"
+    record = await call.cloud.update_public_ip(call.path["id"], changes, call.if_match)
+    return _single(record, _public_ip(record, transition))
+
+
+async def delete_public_ip(call: Call) -> Reply:
+    call.require(COMPARTMENT_ID, "PUBLIC_IP_DELETE", "PUBLIC_IP_UNASSIGN_PRIVATE_IP", "PRIVATE_IP_UNASSIGN_PUBLIC_IP")
+    await call.cloud.delete_public_ip(call.path["id"], call.if_match)
+    return Reply(None, 204)
 
 
 # ---- subnets, VCN, route tables ----
@@ -455,6 +639,23 @@ OPERATIONS = (
     Operation("UpdatePrivateIp", "PUT", f"{_BASE}/privateIps/{{id}}", update_private_ip),
     Operation("DeletePrivateIp", "DELETE", f"{_BASE}/privateIps/{{id}}", delete_private_ip),
     Operation("PrivateIpVnicDetach", "POST", f"{_BASE}/privateIps/{{id}}/actions/detach", detach_private_ip),
+    Operation("ListIpv6s", "GET", f"{_BASE}/ipv6", list_ipv6s),
+    Operation("CreateIpv6", "POST", f"{_BASE}/ipv6", create_ipv6),
+    Operation("GetIpv6", "GET", f"{_BASE}/ipv6/{{id}}", get_ipv6),
+    Operation("UpdateIpv6", "PUT", f"{_BASE}/ipv6/{{id}}", update_ipv6),
+    Operation("DeleteIpv6", "DELETE", f"{_BASE}/ipv6/{{id}}", delete_ipv6),
+    Operation("Ipv6VnicDetach", "POST", f"{_BASE}/ipv6/{{id}}/actions/detach", detach_ipv6),
+    Operation("ListPublicIps", "GET", f"{_BASE}/publicIps", list_public_ips),
+    Operation("CreatePublicIp", "POST", f"{_BASE}/publicIps", create_public_ip),
+    Operation(
+        "GetPublicIpByPrivateIpId",
+        "POST",
+        f"{_BASE}/publicIps/actions/getByPrivateIpId",
+        get_public_ip_by_private_ip_id,
+    ),
+    Operation("GetPublicIp", "GET", f"{_BASE}/publicIps/{{id}}", get_public_ip),
+    Operation("UpdatePublicIp", "PUT", f"{_BASE}/publicIps/{{id}}", update_public_ip),
+    Operation("DeletePublicIp", "DELETE", f"{_BASE}/publicIps/{{id}}", delete_public_ip),
     Operation("ListSubnets", "GET", f"{_BASE}/subnets", list_subnets),
     Operation("GetSubnet", "GET", f"{_BASE}/subnets/{{id}}", get_subnet),
     Operation("ListVcns", "GET", f"{_BASE}/vcns", list_vcns),

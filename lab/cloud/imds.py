@@ -17,7 +17,7 @@ from lab.cloud.faults import FaultMiddleware, Faults
 from lab.cloud.http import CALLER, Events, caller_by_address
 from lab.cloud.names import COMPARTMENT_ID, TENANCY_ID
 from lab.cloud.pki import Pki
-from lab.cloud.state import Cloud, Instance
+from lab.cloud.state import Cloud, Instance, Subnet
 from lab.topology import REALM_DOMAIN, REALM_KEY, REGION, REGION_KEY
 
 UNKNOWN = "unknown"
@@ -63,6 +63,7 @@ def document(cloud: Cloud, pki: Pki, instance: Instance) -> dict[str, Any]:
                 "virtualRouterIp": str(cloud.subnets[v.subnet_id].gateway),
                 "subnetCidrBlock": str(cloud.subnets[v.subnet_id].cidr),
                 "nicIndex": 0,
+                **_ipv6(cloud.subnets[v.subnet_id]),
             }
             for v in cloud.vnics.values()
             if v.instance_id == instance.id
@@ -73,6 +74,10 @@ def document(cloud: Cloud, pki: Pki, instance: Instance) -> dict[str, Any]:
             "intermediate.pem": pki.intermediate_pem.decode(),
         },
     }
+
+
+def _ipv6(subnet: Subnet) -> dict[str, str]:
+    return {"ipv6SubnetCidrBlock": str(subnet.ipv6), "ipv6VirtualRouterIp": "fe80::1"} if subnet.ipv6 else {}
 
 
 def _look_up(tree: Any, path: str) -> Any:

@@ -53,7 +53,7 @@ _RESOURCES: dict[str, tuple[str, str, str, str]] = {
         "PUBLIC_IP_ASSIGN_PRIVATE_IP PUBLIC_IP_UNASSIGN_PRIVATE_IP",
         "PUBLIC_IP_UPDATE PUBLIC_IP_CREATE PUBLIC_IP_DELETE",
     ),
-    "ipv6s": ("IPV6_READ", "", "", "IPV6_UPDATE IPV6_CREATE IPV6_DELETE"),
+    "ipv6s": ("", "IPV6_READ", "", "IPV6_UPDATE IPV6_CREATE IPV6_DELETE"),
     "instances": (
         "INSTANCE_INSPECT",
         "INSTANCE_READ",

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, Literal, Protocol, TypeVar
 
 from lab.cloud import policy
@@ -23,6 +23,10 @@ from lab.topology import Topology, ocid
 
 ADDRESSES_PER_VNIC = 64
 """The primary one counts."""
+IPV6_PER_VNIC = 32
+PUBLIC_IPS = 50
+"""Reserved ones, in the region."""
+_PUBLIC = IPv4Network("203.0.113.0/24")
 
 Action = Literal["START", "STOP", "SOFTSTOP", "RESET", "SOFTRESET"]
 Lifetime = Literal["EPHEMERAL", "RESERVED"]
@@ -86,6 +90,7 @@ class Subnet:
     name: str
     cidr: IPv4Network
     gateway: IPv4Address
+    ipv6: IPv6Network | None
     route_table_id: str
     time_created: str
     etag: str = field(default_factory=_etag)
@@ -147,6 +152,40 @@ class PrivateIp:
 
 
 @dataclass(frozen=True)
+class Ipv6:
+    """`vnic_id` is None for a reserved one that is not assigned."""
+
+    id: str
+    subnet_id: str
+    vnic_id: str | None
+    address: IPv6Address
+    lifetime: Lifetime
+    display_name: str
+    time_created: str
+    hostname: str | None = None
+    freeform_tags: Tags = field(default_factory=dict)
+    defined_tags: Tags = field(default_factory=dict)
+    etag: str = field(default_factory=_etag)
+
+
+@dataclass(frozen=True)
+class PublicIp:
+    """A reserved public IP; `private_ip_id` is None while it is assigned to nothing.
+
+    It points at the private IP's object, so it is wherever that is without anybody moving it.
+    """
+
+    id: str
+    address: IPv4Address
+    private_ip_id: str | None
+    display_name: str
+    time_created: str
+    freeform_tags: Tags = field(default_factory=dict)
+    defined_tags: Tags = field(default_factory=dict)
+    etag: str = field(default_factory=_etag)
+
+
+@dataclass(frozen=True)
 class RouteRule:
     destination: IPv4Network
     network_entity_id: str
@@ -202,11 +241,13 @@ class _State:
     vnics: Mapping[str, Vnic]
     private_ips: Mapping[str, PrivateIp]
     route_tables: Mapping[str, RouteTable]
-    dynamic_groups: Mapping[str, DynamicGroup]
-    policies: Mapping[str, Policy]
+    ipv6s: Mapping[str, Ipv6] = field(default_factory=dict)
+    public_ips: Mapping[str, PublicIp] = field(default_factory=dict)
+    dynamic_groups: Mapping[str, DynamicGroup] = field(default_factory=dict)
+    policies: Mapping[str, Policy] = field(default_factory=dict)
 
 
-_Record = TypeVar("_Record", Instance, Vnic, PrivateIp, RouteTable, DynamicGroup, Policy)
+_Record = TypeVar("_Record", Instance, Vnic, PrivateIp, Ipv6, PublicIp, RouteTable, DynamicGroup, Policy)
 
 
 def _find(records: Mapping[str, _Record], key: str, if_match: str | None = None) -> _Record:
@@ -249,7 +290,7 @@ class Cloud:
         self.vcn_id = ocid("vcn", topology.name)
         self.vcn_etag = _etag()
         self.subnets: dict[str, Subnet] = {
-            s.id: Subnet(s.id, s.name, s.cidr, s.gateway, ocid("routetable", s.name), self._created)
+            s.id: Subnet(s.id, s.name, s.cidr, s.gateway, s.ipv6, ocid("routetable", s.name), self._created)
             for s in topology.subnets
         }
         self.instances: dict[str, Instance] = {
@@ -309,7 +350,7 @@ class Cloud:
             for record in private_ips.values():
                 table = _bind(table, record)
             tables[table.id] = table
-        return _State(vnics, private_ips, tables, {}, {})
+        return _State(vnics, private_ips, tables)
 
     # ---- reading ----
 
@@ -320,6 +361,14 @@ class Cloud:
     @property
     def private_ips(self) -> Mapping[str, PrivateIp]:
         return self._state.private_ips
+
+    @property
+    def ipv6s(self) -> Mapping[str, Ipv6]:
+        return self._state.ipv6s
+
+    @property
+    def public_ips(self) -> Mapping[str, PublicIp]:
+        return self._state.public_ips
 
     @property
     def route_tables(self) -> Mapping[str, RouteTable]:
@@ -421,29 +470,19 @@ class Cloud:
     ) -> PrivateIp:
         """A secondary private IP, on a VNIC or (reserved) only in a subnet; without an address the cloud picks one."""
         async with self._lock:
-            if vnic_id is None and subnet_id is None:
-                raise missing("This request is missing one of the following arguments: subnetId, vnicId, vlanId.")
-            vnic = None if vnic_id is None else _find(self._state.vnics, vnic_id)
-            subnet = self.subnets.get(vnic.subnet_id if vnic else str(subnet_id))
-            if subnet is None:
-                raise not_found()
-            if subnet_id is not None and subnet_id != subnet.id:
-                raise invalid(f"The VNIC {vnic_id} is not in the subnet {subnet_id}.")
-            lifetime = lifetime or ("EPHEMERAL" if vnic else "RESERVED")
-            if vnic is None and lifetime != "RESERVED":
-                raise invalid("A private IP that is not assigned to a VNIC must have the lifetime RESERVED.")
-            if vnic:
-                self._check_room(vnic)
+            subnet, lifetime = self._place(vnic_id, subnet_id, lifetime)
+            if vnic_id:
+                _check_room(vnic_id, self._state.private_ips.values(), ADDRESSES_PER_VNIC)
             chosen = self._address(subnet, address)
             record = PrivateIp(
                 ocid("privateip", f"{chosen}/{secrets.token_hex(8)}"),
                 subnet.id,
-                vnic.id if vnic else None,
+                vnic_id,
                 chosen,
                 False,
                 lifetime,
                 None,
-                display_name or f"privateip{_now().translate({ord(c): None for c in '-:.TZ'})}",
+                display_name or _name("privateip"),
                 _now(),
                 hostname_label,
                 freeform_tags or {},
@@ -454,10 +493,31 @@ class Cloud:
             await self._commit(replace(self._state, private_ips=private_ips, route_tables=tables))
             return record
 
-    def _check_room(self, vnic: Vnic) -> None:
-        if sum(p.vnic_id == vnic.id for p in self._state.private_ips.values()) >= ADDRESSES_PER_VNIC:
-            message = f"The VNIC {vnic.id} has the maximum number of private IPs ({ADDRESSES_PER_VNIC})."
-            raise ApiError(400, "LimitExceeded", message)
+    def _place(self, vnic_id: str | None, subnet_id: str | None, lifetime: Lifetime | None) -> tuple[Subnet, Lifetime]:
+        """Where a new address is to be, and for how long. Raises ApiError."""
+        if vnic_id is None and subnet_id is None:
+            raise missing("This request is missing one of the following arguments: subnetId, vnicId, vlanId.")
+        vnic = None if vnic_id is None else _find(self._state.vnics, vnic_id)
+        subnet = self.subnets.get(vnic.subnet_id if vnic else str(subnet_id))
+        if subnet is None:
+            raise not_found()
+        if subnet_id is not None and subnet_id != subnet.id:
+            raise invalid(f"The VNIC {vnic_id} is not in the subnet {subnet_id}.")
+        lifetime = lifetime or ("EPHEMERAL" if vnic else "RESERVED")
+        if vnic is None and lifetime != "RESERVED":
+            raise invalid(_NOT_RESERVED)
+        return subnet, lifetime
+
+    def _check_move(
+        self, record: PrivateIp | Ipv6, changes: Mapping[str, Any], others: Iterable[PrivateIp | Ipv6], limit: int
+    ) -> None:
+        vnic_id = changes.get("vnic_id", record.vnic_id)
+        if vnic_id is not None and vnic_id != record.vnic_id:
+            if _find(self._state.vnics, vnic_id).subnet_id != record.subnet_id:
+                raise invalid(f"The VNIC {vnic_id} is not in the subnet {record.subnet_id} of the private IP.")
+            _check_room(vnic_id, others, limit)
+        if vnic_id is None and changes.get("lifetime") == "EPHEMERAL":
+            raise invalid(_NOT_RESERVED)
 
     def _address(self, subnet: Subnet, wanted: str | None) -> IPv4Address:
         used = {p.address for p in self._state.private_ips.values() if p.subnet_id == subnet.id}
@@ -491,14 +551,7 @@ class Cloud:
         """`changes` are fields of PrivateIp; `vnic_id` moves it, from wherever it is, within its subnet."""
         async with self._lock:
             record = self._secondary(private_ip_id, if_match, "updated")
-            vnic_id = changes.get("vnic_id", record.vnic_id)
-            if vnic_id is not None and vnic_id != record.vnic_id:
-                target = _find(self._state.vnics, vnic_id)
-                if target.subnet_id != record.subnet_id:
-                    raise invalid(f"The VNIC {vnic_id} is not in the subnet {record.subnet_id} of the private IP.")
-                self._check_room(target)
-            if vnic_id is None and changes.get("lifetime") == "EPHEMERAL":
-                raise invalid("A private IP that is not assigned to a VNIC must have the lifetime RESERVED.")
+            self._check_move(record, changes, self._state.private_ips.values(), ADDRESSES_PER_VNIC)
             record = _changed(record, **changes)
             await self._commit(replace(self._state, private_ips=_with(self._state.private_ips, record)))
             return record
@@ -507,10 +560,7 @@ class Cloud:
         """Take a reserved private IP off its VNIC and keep it."""
         async with self._lock:
             record = self._secondary(private_ip_id, if_match, "detached")
-            if record.lifetime != "RESERVED":
-                raise invalid(f"The private IP {record.id} is ephemeral; only a reserved one can be detached.")
-            if record.vnic_id is None:
-                raise invalid(f"The private IP {record.id} is not assigned to a VNIC.")
+            _check_detach(record)
             record = _changed(record, vnic_id=None)
             await self._commit(replace(self._state, private_ips=_with(self._state.private_ips, record)))
             return record
@@ -519,7 +569,139 @@ class Cloud:
         """Unassign and delete. Route rules that point at it stay and are black holes."""
         async with self._lock:
             record = self._secondary(private_ip_id, if_match, "deleted")
-            await self._commit(replace(self._state, private_ips=_without(self._state.private_ips, record.id)))
+            orphans = [
+                _changed(p, private_ip_id=None) for p in self.public_ips.values() if p.private_ip_id == record.id
+            ]
+            await self._commit(
+                replace(
+                    self._state,
+                    private_ips=_without(self._state.private_ips, record.id),
+                    public_ips=_with(self._state.public_ips, *orphans),
+                )
+            )
+
+    # IPv6 and public addresses exist in the API only: the fabric has nothing to do for them.
+
+    async def create_ipv6(
+        self,
+        *,
+        vnic_id: str | None = None,
+        subnet_id: str | None = None,
+        address: str | None = None,
+        lifetime: Lifetime | None = None,
+        display_name: str | None = None,
+        hostname: str | None = None,
+        freeform_tags: Tags | None = None,
+        defined_tags: Tags | None = None,
+    ) -> Ipv6:
+        """An IPv6 address, on a VNIC or (reserved) only in a subnet; without an address the cloud picks one."""
+        async with self._lock:
+            subnet, lifetime = self._place(vnic_id, subnet_id, lifetime)
+            if vnic_id:
+                _check_room(vnic_id, self._state.ipv6s.values(), IPV6_PER_VNIC)
+            chosen = self._ipv6_address(subnet, address)
+            record = Ipv6(
+                ocid("ipv6", f"{chosen}/{secrets.token_hex(8)}"),
+                subnet.id,
+                vnic_id,
+                chosen,
+                lifetime,
+                display_name or _name("ipv6"),
+                _now(),
+                hostname,
+                freeform_tags or {},
+                defined_tags or {},
+            )
+            self._state = replace(self._state, ipv6s=_with(self._state.ipv6s, record))
+            return record
+
+    def _ipv6_address(self, subnet: Subnet, wanted: str | None) -> IPv6Address:
+        if subnet.ipv6 is None:
+            raise invalid(f"The subnet {subnet.id} is not enabled for IPv6.")
+        if wanted is None:
+            return subnet.ipv6[secrets.randbits(64)]
+        try:
+            address = IPv6Address(wanted)
+        except ValueError as error:
+            raise invalid(f"{wanted!r} is not an IPv6 address.") from error
+        if address not in subnet.ipv6:
+            raise invalid(f"The IPv6 {address} is not in the subnet's prefix {subnet.ipv6}.")
+        if any(p.address == address for p in self._state.ipv6s.values()):
+            raise ApiError(409, "Conflict", f"The IPv6 {address} is already in use in the subnet {subnet.id}.")
+        return address
+
+    async def update_ipv6(self, ipv6_id: str, changes: Mapping[str, Any], if_match: str | None = None) -> Ipv6:
+        """`changes` are fields of Ipv6; `vnic_id` moves it, from wherever it is, within its subnet."""
+        async with self._lock:
+            record = _find(self._state.ipv6s, ipv6_id, if_match)
+            self._check_move(record, changes, self._state.ipv6s.values(), IPV6_PER_VNIC)
+            record = _changed(record, **changes)
+            self._state = replace(self._state, ipv6s=_with(self._state.ipv6s, record))
+            return record
+
+    async def detach_ipv6(self, ipv6_id: str, if_match: str | None = None) -> Ipv6:
+        """Take a reserved IPv6 off its VNIC and keep it."""
+        async with self._lock:
+            record = _find(self._state.ipv6s, ipv6_id, if_match)
+            _check_detach(record)
+            record = _changed(record, vnic_id=None)
+            self._state = replace(self._state, ipv6s=_with(self._state.ipv6s, record))
+            return record
+
+    async def delete_ipv6(self, ipv6_id: str, if_match: str | None = None) -> None:
+        async with self._lock:
+            record = _find(self._state.ipv6s, ipv6_id, if_match)
+            self._state = replace(self._state, ipv6s=_without(self._state.ipv6s, record.id))
+
+    async def create_public_ip(
+        self,
+        private_ip_id: str | None = None,
+        display_name: str | None = None,
+        freeform_tags: Tags | None = None,
+        defined_tags: Tags | None = None,
+    ) -> PublicIp:
+        """A reserved public IP; the cloud picks the address."""
+        async with self._lock:
+            self._check_assignment(private_ip_id)
+            used = {p.address for p in self.public_ips.values()}
+            if len(used) >= PUBLIC_IPS:
+                raise ApiError(400, "LimitExceeded", f"The region has the maximum number of public IPs ({PUBLIC_IPS}).")
+            address = next(a for a in _PUBLIC.hosts() if a not in used)
+            record = PublicIp(
+                ocid("publicip", f"{address}/{secrets.token_hex(8)}"),
+                address,
+                private_ip_id,
+                display_name or _name("publicip"),
+                _now(),
+                freeform_tags or {},
+                defined_tags or {},
+            )
+            self._state = replace(self._state, public_ips=_with(self._state.public_ips, record))
+            return record
+
+    def _check_assignment(self, private_ip_id: str | None) -> None:
+        if private_ip_id is None:
+            return
+        _find(self._state.private_ips, private_ip_id)
+        if any(p.private_ip_id == private_ip_id for p in self.public_ips.values()):
+            raise ApiError(409, "Conflict", f"The private IP {private_ip_id} already has a public IP.")
+
+    async def update_public_ip(
+        self, public_ip_id: str, changes: Mapping[str, Any], if_match: str | None = None
+    ) -> PublicIp:
+        """`changes` are fields of PublicIp; `private_ip_id` None unassigns it."""
+        async with self._lock:
+            record = _find(self._state.public_ips, public_ip_id, if_match)
+            if changes.get("private_ip_id") != record.private_ip_id:
+                self._check_assignment(changes.get("private_ip_id"))
+            record = _changed(record, **changes)
+            self._state = replace(self._state, public_ips=_with(self._state.public_ips, record))
+            return record
+
+    async def delete_public_ip(self, public_ip_id: str, if_match: str | None = None) -> None:
+        async with self._lock:
+            record = _find(self._state.public_ips, public_ip_id, if_match)
+            self._state = replace(self._state, public_ips=_without(self._state.public_ips, record.id))
 
     async def update_route_table(
         self, table_id: str, rules: Iterable[RouteRule], if_match: str | None = None
@@ -679,6 +861,25 @@ class Cloud:
         """Back to what the topology says: no VIPs, no groups, no policies, every check on. Power states stay."""
         async with self._lock:
             await self._commit(self._fresh())
+
+
+_NOT_RESERVED = "A private IP that is not assigned to a VNIC must have the lifetime RESERVED."
+
+
+def _name(kind: str) -> str:
+    return kind + _now().translate({ord(c): None for c in "-:.TZ"})
+
+
+def _check_room(vnic_id: str, records: Iterable[PrivateIp | Ipv6], limit: int) -> None:
+    if sum(r.vnic_id == vnic_id for r in records) >= limit:
+        raise ApiError(400, "LimitExceeded", f"The VNIC {vnic_id} has the maximum number of addresses ({limit}).")
+
+
+def _check_detach(record: PrivateIp | Ipv6) -> None:
+    if record.lifetime != "RESERVED":
+        raise invalid(f"The private IP {record.id} is ephemeral; only a reserved one can be detached.")
+    if record.vnic_id is None:
+        raise invalid(f"The private IP {record.id} is not assigned to a VNIC.")
 
 
 def _bind(table: RouteTable, record: PrivateIp) -> RouteTable:

@@ -57,6 +57,7 @@ def test_identifiers_are_stable_and_distinct() -> None:
         ("clients.c.vnics.eth0.address", "10.1.1.11", "already that of n1.ens3"),
         ("subnets.a.cidr", "192.168.0.0/24", "is in none of the VCN's cidrs|not in subnet"),
         ("subnets.a.cidr", "ten", "ten"),
+        ("subnets.a.ipv6", "2001:db8::/48", "subnet a: 2001:db8::/48 is not a /64"),
         ("flows", [{"from": "c", "to": "nobody"}], "flow c -> nobody"),
     ],
 )

@@ -15,9 +15,14 @@ from typing import Any
 import oci
 import pytest
 from oci.core.models import (
+    CreateIpv6Details,
     CreatePrivateIpDetails,
+    CreatePublicIpDetails,
+    GetPublicIpByPrivateIpIdDetails,
     RouteRule,
+    UpdateIpv6Details,
     UpdatePrivateIpDetails,
+    UpdatePublicIpDetails,
     UpdateRouteTableDetails,
     UpdateVnicDetails,
 )
@@ -29,7 +34,7 @@ from oci.identity.models import (
 )
 
 from lab.cloud.names import COMPARTMENT_ID, TENANCY_ID
-from lab.cloud.state import NullEffects
+from lab.cloud.state import IPV6_PER_VNIC, NullEffects
 from lab.cloud.testing import Running, running
 from lab.topology import Topology, ocid
 
@@ -70,11 +75,12 @@ def refusal(act: Callable[[], Any]) -> tuple[int, str]:
 
 
 def let(lab: Running, identity: Any, instance: str, *grants: str) -> None:
-    """Allow the instance what the grants say, in the compartment."""
+    """Allow the instance what the grants say, in the compartment, and what was granted before."""
+    name = f"{instance}-{len(lab.cloud.policies)}"
     group = identity.create_dynamic_group(
         CreateDynamicGroupDetails(
             compartment_id=TENANCY_ID,
-            name=f"only-{instance}",
+            name=name,
             description="d",
             matching_rule=f"ALL {{instance.id = '{lab.cloud.topology.instance(instance).id}'}}",
         )
@@ -82,7 +88,7 @@ def let(lab: Running, identity: Any, instance: str, *grants: str) -> None:
     identity.create_policy(
         CreatePolicyDetails(
             compartment_id=COMPARTMENT_ID,
-            name=f"only-{instance}",
+            name=name,
             description="d",
             statements=[f"allow dynamic-group id {group.id} to {g}" for g in grants],
         )
@@ -179,6 +185,151 @@ def test_what_the_lab_cannot_do_is_refused(lab: Running, network: Any) -> None:
     details = UpdatePrivateIpDetails(route_table_id="ocid1.routetable.x")
     assert refusal(lambda: network.update_private_ip(created.id, details)) == (400, "InvalidParameter")
     assert refusal(lambda: network.list_vlans(COMPARTMENT_ID)) == (404, "NotFound")
+
+
+# ---- public IPs ----
+
+
+def publish(network: Any, private_ip_id: str | None = None, **details: Any) -> Any:
+    """A reserved public IP as it is once its assignment is over."""
+    given = {"compartment_id": COMPARTMENT_ID, "lifetime": "RESERVED", "private_ip_id": private_ip_id, **details}
+    return network.get_public_ip(network.create_public_ip(CreatePublicIpDetails(**given)).data.id)
+
+
+def public_ip_of(network: Any, private_ip_id: str) -> Any:
+    return network.get_public_ip_by_private_ip_id(GetPublicIpByPrivateIpIdDetails(private_ip_id=private_ip_id)).data
+
+
+def test_a_public_ip_follows_its_private_ip_to_another_vnic(lab: Running, network: Any) -> None:
+    vip = reserve(lab, network).data
+    public = publish(network, vip.id, display_name="front")
+    for name in ("vr1", "vr2"):
+        network.update_private_ip(vip.id, UpdatePrivateIpDetails(vnic_id=vnic(lab, name)))
+        after = network.get_public_ip(public.data.id)
+        assert (after.data, after.headers["etag"]) == (public.data, public.headers["etag"])
+        assert public_ip_of(network, vip.id).ip_address == public.data.ip_address
+    assert (after.data.lifecycle_state, after.data.assigned_entity_id) == ("ASSIGNED", vip.id)
+    assert (after.data.scope, after.data.lifetime, after.data.display_name) == ("REGION", "RESERVED", "front")
+
+
+def test_a_public_ip_is_lost_by_deleting_its_private_ip_and_can_be_given_to_another(lab: Running, network: Any) -> None:
+    first, second = reserve(lab, network).data, reserve(lab, network, ip_address="172.20.136.141").data
+    public = publish(network, first.id).data
+    network.delete_private_ip(first.id)
+    lost = network.get_public_ip(public.id).data
+    assert (lost.ip_address, lost.lifecycle_state, lost.private_ip_id) == (public.ip_address, "AVAILABLE", None)
+    begun = network.update_public_ip(public.id, UpdatePublicIpDetails(private_ip_id=second.id)).data
+    assert begun.lifecycle_state == "ASSIGNING"
+    assert public_ip_of(network, second.id).lifecycle_state == "ASSIGNED"
+    network.update_public_ip(public.id, UpdatePublicIpDetails(private_ip_id=""))
+    assert network.get_public_ip(public.id).data.lifecycle_state == "AVAILABLE"
+    assert refusal(lambda: public_ip_of(network, second.id)) == (404, "NotAuthorizedOrNotFound")
+
+
+def test_public_ips_are_listed_named_tagged_guarded_and_deleted(network: Any) -> None:
+    public = publish(network)
+    listed = network.list_public_ips("REGION", COMPARTMENT_ID, lifetime="RESERVED").data
+    assert [p.id for p in listed] == [public.data.id]
+    assert network.list_public_ips("REGION", COMPARTMENT_ID, lifetime="EPHEMERAL").data == []
+    assert network.list_public_ips("AVAILABILITY_DOMAIN", COMPARTMENT_ID).data == []
+    assert network.list_public_ips("REGION", TENANCY_ID).data == []
+    details = UpdatePublicIpDetails(display_name="front", freeform_tags={"a": "b"})
+    renamed = network.update_public_ip(public.data.id, details, if_match=public.headers["etag"]).data
+    assert (renamed.display_name, renamed.freeform_tags, renamed.lifecycle_state) == ("front", {"a": "b"}, "AVAILABLE")
+    stale = public.headers["etag"]
+    assert refusal(lambda: network.delete_public_ip(public.data.id, if_match=stale)) == (412, "NoEtagMatch")
+    network.delete_public_ip(public.data.id)
+    assert refusal(lambda: network.get_public_ip(public.data.id)) == (404, "NotAuthorizedOrNotFound")
+
+
+def test_a_public_ip_that_cannot_be_had_is_refused(lab: Running, network: Any) -> None:
+    vip = reserve(lab, network).data
+    publish(network, vip.id)
+    assert refusal(lambda: publish(network, vip.id)) == (409, "Conflict")
+    assert refusal(lambda: publish(network, "ocid1.privateip.none")) == (404, "NotAuthorizedOrNotFound")
+    assert refusal(lambda: publish(network, lifetime="EPHEMERAL")) == (400, "InvalidParameter")
+
+
+def test_a_vnic_shows_the_public_ip_of_its_primary_address_only(lab: Running, network: Any) -> None:
+    primary = network.list_private_ips(vnic_id=vnic(lab, "vr1")).data[0]
+    vip = reserve(lab, network, vnic_id=vnic(lab, "vr1"), subnet_id=None).data
+    publish(network, vip.id)
+    assert network.get_vnic(vnic(lab, "vr1")).data.public_ip is None
+    address = publish(network, primary.id).data.ip_address
+    assert network.get_vnic(vnic(lab, "vr1")).data.public_ip == address
+
+
+# ---- IPv6 ----
+
+VIP6 = "2001:db8:0:a01::140"
+
+
+def reserve6(lab: Running, network: Any, **details: Any) -> Any:
+    subnet = lab.cloud.topology.subnet("transit").id
+    given = {"subnet_id": subnet, "lifetime": "RESERVED", "ip_address": VIP6, **details}
+    return network.create_ipv6(CreateIpv6Details(**given))
+
+
+def test_an_ipv6_lives_through_assign_move_detach_and_delete(lab: Running, network: Any) -> None:
+    created = reserve6(lab, network, display_name="vrouters-transit", hostname="front", freeform_tags={"a": "b"}).data
+    assert (created.ip_state, created.vnic_id, created.lifetime) == ("AVAILABLE", None, "RESERVED")
+    assert created.id.startswith("ocid1.ipv6.")
+    for name in ("vr1", "vr2"):
+        moved = network.update_ipv6(created.id, UpdateIpv6Details(vnic_id=vnic(lab, name))).data
+        assert (moved.id, moved.vnic_id, moved.ip_state) == (created.id, vnic(lab, name), "ASSIGNED")
+        assert network.get_vnic(vnic(lab, name)).data.ipv6_addresses == [VIP6]
+    assert network.get_vnic(vnic(lab, "vr1")).data.ipv6_addresses is None
+    assert (moved.display_name, moved.hostname, moved.freeform_tags) == ("vrouters-transit", "front", {"a": "b"})
+    detached = network.ipv6_vnic_detach(created.id).data
+    assert (detached.id, detached.vnic_id) == (created.id, None)
+    network.delete_ipv6(created.id)
+    assert refusal(lambda: network.get_ipv6(created.id)) == (404, "NotAuthorizedOrNotFound")
+
+
+def test_ipv6s_are_found_by_vnic_by_subnet_and_by_address_however_it_is_written(lab: Running, network: Any) -> None:
+    created = reserve6(lab, network, vnic_id=vnic(lab, "vr1")).data
+    other = network.create_ipv6(CreateIpv6Details(vnic_id=vnic(lab, "vr1"))).data
+    subnet = lab.cloud.topology.subnet("transit").id
+    assert [p.id for p in network.list_ipv6s(subnet_id=subnet, ip_address="2001:DB8:0:A01:0::140").data] == [created.id]
+    assert [p.id for p in network.list_ipv6s(vnic_id=vnic(lab, "vr1")).data] == [created.id, other.id]
+    assert [p.id for p in network.list_ipv6s(subnet_id=subnet, lifetime="EPHEMERAL").data] == [other.id]
+    assert network.list_ipv6s(vnic_id=vnic(lab, "vr2")).data == []
+    both = {"vnic_id": vnic(lab, "vr1"), "ip_address": VIP6}
+    assert refusal(lambda: network.list_ipv6s(**both)) == (400, "InvalidParameter")
+    assert refusal(network.list_ipv6s) == (400, "InvalidParameter")
+
+
+def test_an_etag_guards_an_ipv6(lab: Running, network: Any) -> None:
+    created = reserve6(lab, network)
+    stale = created.headers["etag"]
+    first = UpdateIpv6Details(vnic_id=vnic(lab, "vr1"))
+    network.update_ipv6(created.data.id, first, if_match=stale)
+    late = UpdateIpv6Details(vnic_id=vnic(lab, "vr2"))
+    assert refusal(lambda: network.update_ipv6(created.data.id, late, if_match=stale)) == (412, "NoEtagMatch")
+
+
+def test_an_ipv6_that_cannot_be_had_is_refused(lab: Running, network: Any) -> None:
+    created = reserve6(lab, network).data
+    assert refusal(lambda: reserve6(lab, network)) == (409, "Conflict")
+    assert refusal(lambda: reserve6(lab, network, ip_address="2001:db8:0:a02::1")) == (400, "InvalidParameter")
+    assert refusal(lambda: reserve6(lab, network, ip_address=VIP)) == (400, "InvalidParameter")
+    assert refusal(lambda: reserve6(lab, network, subnet_id=None)) == (400, "MissingParameter")
+    elsewhere = UpdateIpv6Details(vnic_id=vnic(lab, "vr1", 1))
+    assert refusal(lambda: network.update_ipv6(created.id, elsewhere)) == (400, "InvalidParameter")
+
+
+def test_a_vnic_takes_32_ipv6s(lab: Running, network: Any) -> None:
+    for _ in range(IPV6_PER_VNIC):
+        lab.do(lab.cloud.create_ipv6(vnic_id=vnic(lab, "vr1")))
+    created = reserve6(lab, network).data
+    details = UpdateIpv6Details(vnic_id=vnic(lab, "vr1"))
+    assert refusal(lambda: network.update_ipv6(created.id, details)) == (400, "LimitExceeded")
+
+
+def test_the_subnet_and_the_vcn_show_their_ipv6_prefixes(lab: Running, network: Any) -> None:
+    subnet = network.get_subnet(lab.cloud.topology.subnet("transit").id).data
+    assert (subnet.ipv6_cidr_block, subnet.ipv6_cidr_blocks) == ("2001:db8:0:a01::/64", ["2001:db8:0:a01::/64"])
+    assert network.get_vcn(subnet.vcn_id).data.ipv6_cidr_blocks == ["2001:db8:0:a00::/56"]
 
 
 # ---- the rest of the network, and instances ----
@@ -398,6 +549,46 @@ def test_a_node_may_do_what_its_policy_says_and_no_more(
     assert refusal(lambda: stranger.get_private_ip(created.id)) == nothing
     assert {e["instance"] for e in lab.events if e["service"] == "federation"} == {"vr1", "vr2"}
     assert {e["instance"] for e in lab.events if e["method"] == "PUT" and e["status"] == 200} == {"vr1"}
+
+
+def test_a_node_moves_an_ipv6_with_the_permissions_of_the_policy_reference(
+    lab: Running, network: Any, identity: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = reserve6(lab, network).data
+    node = principal(lab, monkeypatch, "vr1")
+    here, nothing = UpdateIpv6Details(vnic_id=vnic(lab, "vr1")), (404, "NotAuthorizedOrNotFound")
+    let(lab, identity, "vr1", *MOVE)
+    assert refusal(lambda: node.update_ipv6(created.id, here)) == nothing
+    assert refusal(lambda: node.list_ipv6s(vnic_id=vnic(lab, "vr1"))) == nothing
+    let(
+        lab,
+        identity,
+        "vr1",
+        f"manage ipv6s in compartment id {COMPARTMENT_ID} where any "
+        "{request.permission='IPV6_READ', request.permission='IPV6_UPDATE'}",
+    )
+    assert node.update_ipv6(created.id, here).data.vnic_id == vnic(lab, "vr1")
+    assert [p.id for p in node.list_ipv6s(vnic_id=vnic(lab, "vr1")).data] == [created.id]
+    # By subnet it takes a permission on subnets too.
+    assert refusal(lambda: node.list_ipv6s(subnet_id=created.subnet_id)) == nothing
+    assert refusal(lambda: node.delete_ipv6(created.id)) == nothing
+
+
+def test_to_move_an_address_with_a_public_ip_takes_no_permission_on_the_public_ip(
+    lab: Running, network: Any, identity: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vip = reserve(lab, network).data
+    public = publish(network, vip.id).data
+    node = principal(lab, monkeypatch, "vr1")
+    let(lab, identity, "vr1", *MOVE)
+    node.update_private_ip(vip.id, UpdatePrivateIpDetails(vnic_id=vnic(lab, "vr1")))
+    assert public_ip_of(network, vip.id).id == public.id
+    nothing = (404, "NotAuthorizedOrNotFound")
+    assert refusal(lambda: node.get_public_ip(public.id)) == nothing
+    assert refusal(lambda: node.list_public_ips("REGION", COMPARTMENT_ID)) == nothing
+    assert refusal(lambda: node.update_public_ip(public.id, UpdatePublicIpDetails(private_ip_id=""))) == nothing
+    assert refusal(lambda: node.delete_public_ip(public.id)) == nothing
+    assert refusal(lambda: publish(node)) == nothing
 
 
 def test_tls_instance_principal_and_cli_end_to_end(base: Path, topology: Topology, tmp_path: Path) -> None:

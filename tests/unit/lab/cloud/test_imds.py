@@ -85,6 +85,8 @@ def test_vnics_are_listed_with_their_primary_addresses_only(cloud: Cloud, pki: P
         "virtualRouterIp": "172.20.136.129",
         "subnetCidrBlock": "172.20.136.128/28",
         "nicIndex": 0,
+        "ipv6SubnetCidrBlock": "2001:db8:0:a01::/64",
+        "ipv6VirtualRouterIp": "fe80::1",
     }
     assert [v["privateIp"] for v in listed] == ["172.20.136.131", "10.0.0.5", "10.0.0.37"]
 

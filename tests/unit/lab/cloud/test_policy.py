@@ -183,3 +183,9 @@ def test_the_documented_five_permissions_are_all_that_a_move_and_its_audit_need(
         if permitted(statements, Request(p, frozenset({GROUP}), (TENANCY, COMPARTMENT), {}))
     }
     assert granted == {"PRIVATE_IP_READ", "PRIVATE_IP_UPDATE", "VNIC_READ", "VNIC_ASSIGN", "VNIC_UNASSIGN"}
+
+
+def test_to_move_an_ipv6_takes_manage_and_to_see_one_takes_read() -> None:
+    assert not permissions_of("inspect", "ipv6s")
+    assert permissions_of("use", "ipv6s") == {"IPV6_READ"}
+    assert "IPV6_UPDATE" in permissions_of("manage", "ipv6s")
