@@ -87,35 +87,42 @@ def _wait_for_ssh(status: Status) -> None:
         _until(functools.partial(_answers_ssh, node.vnics[0].address), f"SSH on {node.name}")
 
 
-def _running() -> Status | None:
+def _stands(shape: str, node_image: str) -> bool:
+    """Whether a lab of that topology and image is up and whole."""
     if host.daemon_pid() is None:
-        return None
+        return False
     try:
-        return Control().status()
+        raw = Control().raw_status()
     except LabError:
-        return None
+        return False
+    whole = all(node["state"] == "RUNNING" for node in raw["nodes"])
+    return bool(raw["topology"] == shape and raw["image"] == node_image and whole)
 
 
 @app.command()
 def up(
     shape: Annotated[str, typer.Option("--topology", help="A shipped topology's name or a .yml file.")] = "vrouters",
+    release: Annotated[
+        str, typer.Option("--release", help=f"The nodes' Debian release: {', '.join(image.RELEASES)}.")
+    ] = image.RELEASES[0],
 ) -> None:
-    """Build what is missing and start the lab. A lab of the same topology that is up stays as it is."""
+    """Build what is missing and start the lab. A lab of the same topology and release that is up stays as it is."""
     if reason := host.missing():
         raise _fail(reason)
+    if release not in image.RELEASES:
+        raise _fail(f"--release {release}: expected one of {', '.join(image.RELEASES)}")
     try:
         wanted = topology.load(shape)
-        current = _running()
-        if current and current.topology == wanted.name and all(n.state == "RUNNING" for n in current.nodes):
+        paths.STATE.mkdir(mode=0o755, exist_ok=True)
+        keys = pki.ensure(paths.STATE, wanted)
+        image.ensure_ssh_keys()
+        name = image.tag(release, keys.ca_file)
+        if _stands(wanted.name, name):
             _console.print(f"lab {wanted.name} is up")
             return
         _step("clean the host", host.tear_down)
-        paths.STATE.mkdir(mode=0o755, exist_ok=True)
-        keys = pki.ensure(paths.STATE, wanted)
-        image.ensure_ssh_key()
-        name = image.tag(keys.ca_file)
         if not image.exists(name):
-            _step("build the node image (once)", lambda: image.build(name, keys.ca_file))
+            _step(f"build the node image of {release} (once)", lambda: image.build(release, name, keys.ca_file))
         _step("network", lambda: host.set_up(wanted))
         _step(f"cloud and {len(wanted.nodes)} nodes", lambda: _start_daemon(shape, name))
         _step("SSH", lambda: _wait_for_ssh(Control().status()))

@@ -16,6 +16,7 @@ LOG_FILE = RUN / "server.log"
 HOST_STATE = RUN / "host.json"
 
 SSH_KEY = STATE / "ssh" / "id_ed25519"
+SSH_HOST_KEY = STATE / "ssh" / "host_ed25519"
 KNOWN_HOSTS = STATE / "ssh" / "known_hosts"
 
 VCN_NETNS = f"{PREFIX}-vcn"

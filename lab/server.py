@@ -169,6 +169,7 @@ class Lab:
 
         return {
             "topology": self.topology.name,
+            "image": self.image,
             "ready": self.ready,
             "nodes": [
                 {"name": m.node.name, "instance_id": m.node.id, "state": m.state, "vnics": vnics(m.node.name)}

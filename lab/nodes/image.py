@@ -14,7 +14,10 @@ import lab.echo
 from lab import paths
 from lab.host import run
 
-RELEASE = "bookworm"
+RELEASES = ("bookworm", "bullseye", "trixie")
+"""The Debian releases that a node can be made of; the first is the default."""
+# The security archive of a release past its support names packages that it no longer has.
+_SOURCES = {"bullseye": ["deb http://deb.debian.org/debian bullseye main"]}
 REPOSITORY = "localhost/cloudvip-lab"
 _PACKAGES = (
     "systemd,systemd-sysv,dbus,udev,kmod,openssh-server,sudo,python3,python3-apt,iproute2,iputils-ping,curl,procps,"
@@ -23,15 +26,18 @@ _PACKAGES = (
 _CACHED_PACKAGES = (
     "chrony", "corosync", "firewalld", "keepalived", "pacemaker", "pacemaker-cli-utils", "pcs", "resource-agents",
 )  # fmt: skip
-_HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 _EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
 
-def ensure_ssh_key() -> None:
-    """The key pair that opens every node of this lab."""
-    if not paths.SSH_KEY.exists():
-        paths.SSH_KEY.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "cloudvip-lab", "-f", str(paths.SSH_KEY))
+def ensure_ssh_keys() -> None:
+    """The key pair that opens every node of this lab, and the one that every node shows."""
+    paths.SSH_KEY.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for key in (paths.SSH_KEY, paths.SSH_HOST_KEY):
+        if not key.exists():
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "cloudvip-lab", "-f", str(key))
+    # Every node has the same host key, and this file is for the lab's nodes alone.
+    public = paths.SSH_HOST_KEY.with_suffix(".pub").read_text(encoding="ascii").split()
+    paths.KNOWN_HOSTS.write_text(f"* {public[0]} {public[1]}\n", encoding="ascii")
 
 
 def _ingredients(ca: Path) -> dict[str, bytes]:
@@ -42,25 +48,25 @@ def _ingredients(ca: Path) -> dict[str, bytes]:
         "ca.pem": ca.read_bytes(),
         "cached-packages": "\n".join(_CACHED_PACKAGES).encode() + b"\n",
         "echo.py": Path(lab.echo.__file__).read_bytes(),
+        "host-key": paths.SSH_HOST_KEY.read_bytes(),
     }
 
 
-def tag(ca: Path) -> str:
+def tag(release: str, ca: Path) -> str:
     """The image's name; it changes with anything that goes into the image."""
-    digest = hashlib.sha256(f"{RELEASE} {_PACKAGES} {_EXCLUDED}".encode())
+    digest = hashlib.sha256(f"{release} {_SOURCES.get(release)} {_PACKAGES} {_EXCLUDED}".encode())
     for name, content in sorted(_ingredients(ca).items()):
         digest.update(name.encode() + b"\0" + content + b"\0")
-    return f"{REPOSITORY}:{RELEASE}-{digest.hexdigest()[:12]}"
+    return f"{REPOSITORY}:{release}-{digest.hexdigest()[:12]}"
 
 
 def exists(name: str) -> bool:
-    """Whether the image and what was read out of it at its build are there."""
-    built = subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0
-    return built and paths.KNOWN_HOSTS.exists()
+    """Whether the image is there."""
+    return subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0
 
 
-def build(name: str, ca: Path) -> None:
-    """Build and import the image and drop its predecessors. Raises HostError with the builder's last words."""
+def build(release: str, name: str, ca: Path) -> None:
+    """Build and import the image and drop its predecessors of that release. Raises HostError: the builder's words."""
     with tempfile.TemporaryDirectory(prefix="cloudvip-lab-image-") as scratch:
         files = Path(scratch, "lab")
         files.mkdir()
@@ -73,16 +79,13 @@ def build(name: str, ca: Path) -> None:
             "--skip=cleanup/apt",
             f"--customize-hook=copy-in {files} /",
             '--customize-hook=chroot "$1" sh /lab/customize.sh',
-            f"--customize-hook=copy-out {_HOST_KEY} {scratch}",
-            RELEASE, str(tar),
+            release, str(tar), *_SOURCES.get(release, []),
         ]  # fmt: skip
         run(*command)
         run("podman", "import", str(tar), name)
-        key = " ".join(Path(scratch, Path(_HOST_KEY).name).read_text(encoding="ascii").split()[:2])
-        # Every node has the image's key, and this file is for the lab's nodes alone.
-        paths.KNOWN_HOSTS.write_text(f"* {key}\n", encoding="ascii")
-    for old in run("podman", "images", "--quiet", "--filter", f"reference={REPOSITORY}").stdout.split():
-        if old not in run("podman", "images", "--quiet", name).stdout.split():
+    listed = run("podman", "images", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY).stdout.split()
+    for old in listed:
+        if old != name and old.startswith(f"{REPOSITORY}:{release}-"):
             subprocess.run(["podman", "rmi", "--force", old], capture_output=True, check=False)
 
 

@@ -7,6 +7,9 @@ printf 'opc ALL=(ALL) NOPASSWD: ALL\n' >/etc/sudoers.d/opc
 chmod 0440 /etc/sudoers.d/opc
 install -d -m 0700 -o opc -g opc /home/opc/.ssh
 install -m 0600 -o opc -g opc /lab/authorized_keys /home/opc/.ssh/authorized_keys
+rm -f /etc/ssh/ssh_host_*
+install -m 0600 /lab/host-key /etc/ssh/ssh_host_ed25519_key
+ssh-keygen -y -f /etc/ssh/ssh_host_ed25519_key >/etc/ssh/ssh_host_ed25519_key.pub
 install -D -m 0644 /lab/public.xml /etc/firewalld/zones/public.xml
 install -D -m 0644 /lab/ca.pem /usr/local/share/ca-certificates/cloudvip-lab.crt
 update-ca-certificates
