@@ -127,3 +127,85 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
     assert result["failed"] is True
     assert str(tmp_path / "file") in result["msg"]
+
+
+SOURCES = {"pkg/__init__.py": "", "pkg/main.py": '"""Docs."""\n\n\ndef answer():\n    """Docs."""\n    return 42\n'}
+
+
+def program(path: Path, sources: dict[str, str], *, check: bool = False, python: str = sys.executable) -> Any:
+    """Make an archive hold a program, and nothing else stand beside it."""
+    entry = {"path": str(path / "pkg.zip"), "sources": sources, "python": python}
+    return run_module({"files": [], "programs": [entry], "exact": [str(path)]}, check=check)
+
+
+def answer(path: Path, *parts: str, python: str = sys.executable) -> str:
+    """What the program says when it is found in those parts of its archive."""
+    script = f"import sys; sys.path[:0] = {[f'{path}/pkg.zip/{part}' for part in parts]}; import pkg.main as m; "
+    script += "print(m.answer(), m.__file__)"
+    done = subprocess.run([python, "-IS", "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.strip()
+
+
+def test_a_program_becomes_one_file_that_runs_without_compiling(tmp_path: Path) -> None:
+    first, second = program(tmp_path, SOURCES), program(tmp_path, SOURCES)
+
+    assert (first["changed"], second["changed"]) == (True, False)
+    assert [p.name for p in tmp_path.iterdir()] == ["pkg.zip"]
+    tag = sys.implementation.cache_tag
+    assert answer(tmp_path, tag, "source") == f"42 {tmp_path}/pkg.zip/{tag}/pkg/main.pyc"
+
+
+def test_an_interpreter_of_another_version_finds_the_sources(tmp_path: Path) -> None:
+    program(tmp_path, SOURCES)
+
+    assert answer(tmp_path, "cpython-26", "source") == f"42 {tmp_path}/pkg.zip/source/pkg/main.py"
+
+
+def test_a_program_is_packed_anew_for_changed_sources_and_for_another_interpreter(tmp_path: Path) -> None:
+    program(tmp_path, SOURCES)
+    changed = {"pkg/__init__.py": "", "pkg/main.py": "def answer():\n    return 43\n"}
+    other = tmp_path / "python"
+    other.write_text(f'#!/bin/sh\ncase $2 in *cache_tag*) echo cpython-26;; *) exec {sys.executable} "$@";; esac\n')
+    other.chmod(0o755)
+    archive = tmp_path / "program"
+
+    program(archive, SOURCES)
+    predicted = program(archive, changed, check=True)
+    done = program(archive, changed)
+    upgraded = program(archive, changed, python=str(other))
+
+    assert (predicted["changed"], predicted["diff"]) == (True, done["diff"])
+    assert [(d["before_header"], "42" in d["before"], "43" in d["after"]) for d in done["diff"]] == [
+        (f"{archive}/pkg.zip/source/pkg/main.py", True, True)
+    ]
+    assert answer(archive, "source").startswith("43 ")
+    assert upgraded["changed"] is True
+    assert answer(archive, "cpython-26").startswith("43 ")
+    assert program(archive, changed, python=str(other))["changed"] is False
+
+
+def test_a_broken_archive_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "pkg.zip").write_bytes(b"PK\x03\x04 and then nothing")
+
+    assert program(tmp_path, SOURCES)["changed"] is True
+    assert answer(tmp_path, "source").startswith("42 ")
+
+
+def test_check_mode_packs_nothing(tmp_path: Path) -> None:
+    assert program(tmp_path / "none", SOURCES, check=True)["changed"] is True
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"), [({"python": "/nowhere/python"}, "/nowhere/python"), ({"sources": {"x.py": "("}}, "x.py")]
+)
+def test_a_program_that_cannot_be_compiled_leaves_the_old_one(
+    tmp_path: Path, options: dict[str, Any], named: str
+) -> None:
+    program(tmp_path, SOURCES)
+
+    result = program(tmp_path, **{"sources": {"y.py": ""}, **options})
+
+    assert result["failed"] is True
+    assert named in result["msg"]
+    assert answer(tmp_path, "source").startswith("42 ")
