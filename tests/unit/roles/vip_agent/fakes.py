@@ -40,6 +40,7 @@ INSTANCE = "ocid1.instance.oc99.lab.vr1"
 TOKEN_LIFETIME = 1200
 
 VNICS = {"ens3": "ocid1.vnic.oc99.lab.a3", "ens5": "ocid1.vnic.oc99.lab.a5"}
+SUBNETS = {"ens3": "ocid1.subnet.oc99.lab.transit", "ens5": "ocid1.subnet.oc99.lab.pod1"}
 MACS = {"ens3": "02:00:17:00:00:03", "ens5": "02:00:17:00:00:05"}
 OTHER_VNIC = "ocid1.vnic.oc99.lab.other"
 
@@ -53,12 +54,14 @@ def vip(name: str, address: str, interface: str) -> dict[str, Any]:
         "interface": interface,
         "mac": MACS[interface],
         "vnic_id": VNICS[interface],
-        "private_ip_id": f"ocid1.privateip.oc99.lab.{name}",
+        "private_ip_id": f"ocid1.{'ipv6' if ':' in address else 'privateip'}.oc99.lab.{name}",
+        "subnet_id": SUBNETS[interface],
     }
 
 
 TRANSIT = vip("transit", "172.20.136.140", "ens3")
 POD1 = vip("pod1", "10.0.0.4", "ens5")
+POD1_V6 = vip("pod1-v6", "2001:db8::4", "ens5")
 
 
 class FakeClock(Clock):
@@ -139,7 +142,10 @@ class FakeIp:
                     "ifname": name,
                     "address": MACS[name],
                     "flags": ["BROADCAST", "UP"] + ([] if name in self.no_carrier else ["LOWER_UP"]),
-                    "addr_info": [{"family": "inet", "local": a, "prefixlen": p} for a, p in addresses.items()],
+                    "addr_info": [
+                        {"family": "inet6" if ":" in a else "inet", "local": a, "prefixlen": p}
+                        for a, p in addresses.items()
+                    ],
                 }
                 for name, addresses in self.addresses.items()
                 if name not in self.missing
@@ -147,9 +153,11 @@ class FakeIp:
         ).encode()
 
     def _apply(self, line: str) -> bool:
-        match = re.fullmatch(r"address (replace|delete) (\S+)/(\d+) dev (\S+)( noprefixroute)?", line)
+        match = re.fullmatch(r"address (replace|delete) (\S+)/(\d+) dev (\S+)( .+)?", line)
         assert match, line
         verb, address, prefix, interface = match[1], match[2], int(match[3]), match[4]
+        v6, v4 = (128, " nodad preferred_lft 0 noprefixroute"), (32, " noprefixroute")
+        assert verb == "delete" or (prefix, match[5]) == (v6 if ":" in address else v4), line
         here = self.addresses[interface]
         if verb == "replace":
             here[address] = prefix

@@ -12,7 +12,7 @@ import pytest
 from cloudvip.config import ConfigError, is_group_name, load, parse
 from cloudvip.model import Vip
 
-from tests.unit.roles.vip_agent.fakes import INSTANCE, POD1, TENANCY
+from tests.unit.roles.vip_agent.fakes import INSTANCE, POD1, POD1_V6, TENANCY
 
 GOOD: dict[str, Any] = {
     "version": 1,
@@ -50,7 +50,11 @@ def test_a_good_configuration(tmp_path: Path) -> None:
         (["groups"], [], "groups: []: expected an object"),
         (["groups", "main", "vips"], {}, "groups.main.vips: {}: expected a list"),
         (["groups", "main", "vips", 0, "mac"], "x", "groups.main.vips[0].mac: 'x': expected a MAC address"),
-        (["groups", "main", "vips", 0, "address"], "10.0.0", "vips[0].address: '10.0.0': expected an IPv4 address"),
+        (["groups", "main", "vips", 0, "address"], "10.0.0", "vips[0].address: '10.0.0': expected an IPv4 or IPv6"),
+        (["groups", "main", "vips", 0, "address"], "2001:db8::g", "address: '2001:db8::g': expected an IPv4 or IPv6"),
+        (["groups", "main", "vips", 0, "address"], "10.0.0.4\0", "expected an IPv4 or IPv6 address"),
+        (["groups", "main", "vips", 0, "prefix"], 33, "vips[0].prefix: 33: expected a whole number from 1 to 32"),
+        (["groups", "main", "vips", 0, "subnet_id"], "", "vips[0].subnet_id: '': expected the OCID of a subnet"),
         (["groups", "main", "vips", 0, "prefix"], True, "vips[0].prefix: True: expected a whole number"),
         (["groups", "main", "vips", 0, "private_ip_id"], "known after creation", "expected the OCID of a private IP"),
         (["groups", "../x"], {"revision": "x", "vips": []}, "groups: '../x': expected letters"),
@@ -75,6 +79,18 @@ def test_a_missing_key_is_named() -> None:
 
     with pytest.raises(ConfigError, match=r"config\.json\.oci\.tenancy_id: missing; expected the OCID of the tenancy"):
         parse(data, "config.json")
+
+
+@pytest.mark.parametrize("text", ["2001:db8::4", "2001:DB8:0:0::4", "2001:0db8:0000:0000:0000:0000:0000:0004"])
+def test_an_ipv6_address_is_read_in_the_form_that_the_kernel_gives_it(text: str) -> None:
+    data = copy.deepcopy(GOOD)
+    data["groups"]["main"]["vips"] = [POD1, {**POD1_V6, "address": text, "prefix": 128}]
+
+    vips = parse(data, "config.json").group("main").vips
+
+    assert [vip.address for vip in vips] == ["10.0.0.4", "2001:db8::4"]
+    assert [vip.ipv6 for vip in vips] == [False, True]
+    assert vips[1].prefix == 128
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]"])

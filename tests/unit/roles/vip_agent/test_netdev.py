@@ -9,9 +9,10 @@ import pytest
 from cloudvip.model import Link, Truth, Vip
 from cloudvip.netdev import Interface, Netdev, NetdevError, find, parse, sight
 
-from tests.unit.roles.vip_agent.fakes import POD1, TRANSIT, FakeIp
+from tests.unit.roles.vip_agent.fakes import POD1, POD1_V6, TRANSIT, FakeIp
 
 VIP = Vip(**POD1)
+VIP6 = Vip(**POD1_V6)
 OTHER = Vip(**TRANSIT)
 
 # From `ip -json address show` of iproute2 6.1.
@@ -39,6 +40,7 @@ OUTPUT = json.dumps(
             "addr_info": [
                 {"family": "inet", "local": "10.0.0.5", "prefixlen": 28, "scope": "global"},
                 {"family": "inet", "local": "10.0.0.4", "prefixlen": 32, "noprefixroute": True, "label": "ens5"},
+                {"family": "inet6", "local": "2001:db8::4", "prefixlen": 128, "nodad": True, "deprecated": True},
             ],
         },
         {"ifindex": 4, "ifname": "tun0", "flags": ["POINTOPOINT"], "link_type": "none"},
@@ -52,8 +54,8 @@ def interface(name: str, *, mac: str = VIP.mac, carrier: bool = True, member: bo
 
 def test_parse_takes_addresses_carrier_and_mac() -> None:
     assert parse(OUTPUT) == [
-        Interface("lo", "00:00:00:00:00:00", True, False, {"127.0.0.1": 8}),
-        Interface("ens5", "02:00:17:00:00:05", True, False, {"10.0.0.5": 28, "10.0.0.4": 32}),
+        Interface("lo", "00:00:00:00:00:00", True, False, {"127.0.0.1": 8, "::1": 128}),
+        Interface("ens5", "02:00:17:00:00:05", True, False, {"10.0.0.5": 28, "10.0.0.4": 32, "2001:db8::4": 128}),
         Interface("tun0", "", False, False, {}),
     ]
 
@@ -88,21 +90,39 @@ def test_sight_tells_unknown_from_absent() -> None:
 
 
 def test_sight_compares_whole_addresses() -> None:
-    near = Interface("ens5", VIP.mac, True, False, {"10.0.0.40": 32, "110.0.0.4": 32})
+    near = Interface("ens5", VIP.mac, True, False, {"10.0.0.40": 32, "110.0.0.4": 32, "2001:db8::40": 128})
 
     assert sight([near], VIP) == (Truth.ELSEWHERE, Link.UP)
+    assert sight([near], VIP6) == (Truth.ELSEWHERE, Link.UP)
 
 
-def test_change_puts_on_and_takes_off_in_one_process() -> None:
+def test_change_puts_on_and_takes_off_both_families_in_one_process() -> None:
     ip = FakeIp()
     ip.addresses["ens3"][OTHER.address] = 28
     netdev = Netdev(ip)
 
-    netdev.change(netdev.read(), add=[VIP], remove=[OTHER])
+    netdev.change(netdev.read(), add=[VIP, VIP6], remove=[OTHER])
+    netdev.change(netdev.read(), remove=[VIP6])
 
     assert ip.batches == [
-        ["address delete 172.20.136.140/28 dev ens3", "address replace 10.0.0.4/32 dev ens5 noprefixroute"]
+        [
+            "address delete 172.20.136.140/28 dev ens3",
+            "address replace 10.0.0.4/32 dev ens5 noprefixroute",
+            "address replace 2001:db8::4/128 dev ens5 nodad preferred_lft 0 noprefixroute",
+        ],
+        ["address delete 2001:db8::4/128 dev ens5"],
     ]
+
+
+def test_change_does_not_believe_that_an_address_is_there_before_it_has_looked() -> None:
+    class Liar(FakeIp):
+        def _apply(self, line: str) -> bool:
+            return bool(line)
+
+    netdev = Netdev(Liar())
+
+    with pytest.raises(NetdevError, match=r"10\.0\.0\.4 is not on ens5"):
+        netdev.change(netdev.read(), add=[VIP])
 
 
 def test_change_moves_an_address_from_the_wrong_interface_to_its_own() -> None:

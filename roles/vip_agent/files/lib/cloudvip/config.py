@@ -12,6 +12,7 @@ CONFIG_FILE = "/etc/cloudvip/config.json"
 _VERSION = 1
 _GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
+_ADDRESS = "an IPv4 or IPv6 address"
 _OCID = re.compile(r"ocid1\.[a-z0-9]+\.\S+\Z")
 
 
@@ -44,14 +45,6 @@ class Config(NamedTuple):
 def is_group_name(text: str) -> bool:
     """Whether a text can be a group's name. It becomes a part of a file's name, so it must not be able to leave it."""
     return bool(_GROUP_NAME.match(text))
-
-
-def _is_ipv4(value: str) -> bool:
-    try:
-        socket.inet_pton(socket.AF_INET, value)
-    except OSError:
-        return False
-    return True
 
 
 def _is_text(value: str) -> bool:
@@ -118,15 +111,27 @@ class _Reader:
         return [_Reader(item, f"{self._where}.{key}[{i}]") for i, item in enumerate(value)]
 
 
+def _address(reader: _Reader) -> str:
+    """The address in the form that the kernel gives it, so that equal addresses are equal texts."""
+    value = reader.text("address", _is_text, _ADDRESS)
+    family = socket.AF_INET6 if ":" in value else socket.AF_INET
+    try:
+        return socket.inet_ntop(family, socket.inet_pton(family, value))
+    except (OSError, ValueError):
+        raise reader.error("address", _ADDRESS) from None
+
+
 def _vip(reader: _Reader) -> Vip:
+    address = _address(reader)
     return Vip(
         reader.text("name", _is_text, "a name"),
-        reader.text("address", _is_ipv4, "an IPv4 address"),
-        reader.number("prefix", 1, 32),
+        address,
+        reader.number("prefix", 1, 128 if ":" in address else 32),
         reader.text("interface", _is_text, "the name of an interface"),
         reader.text("mac", _is_mac, "a MAC address in lower case such as 02:00:17:aa:bb:cc"),
         reader.text("vnic_id", _is_ocid, "the OCID of a VNIC"),
         reader.text("private_ip_id", _is_ocid, "the OCID of a private IP"),
+        reader.text("subnet_id", _is_ocid, "the OCID of a subnet"),
     )
 
 

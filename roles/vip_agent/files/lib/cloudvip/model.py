@@ -37,7 +37,10 @@ class Outcome(enum.Enum):
 
 
 class Vip(NamedTuple):
-    """One VIP as this node serves it. `mac` finds the interface; `interface` is the name it had when configured."""
+    """One VIP as this node serves it. `mac` finds the interface; `interface` is the name it had when configured.
+
+    private_ip_id: the OCID of its object, which for an IPv6 address is an `ipv6`.
+    """
 
     name: str
     address: str
@@ -46,6 +49,12 @@ class Vip(NamedTuple):
     mac: str
     vnic_id: str
     private_ip_id: str
+    # A claim written by an earlier version has none.
+    subnet_id: str = ""
+
+    @property
+    def ipv6(self) -> bool:
+        return ":" in self.address
 
 
 class Group(NamedTuple):

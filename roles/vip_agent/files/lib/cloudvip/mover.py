@@ -4,7 +4,7 @@
 import threading
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from cloudvip.clock import Clock, Deadline
+from cloudvip.clock import Clock, Deadline, Pulse
 from cloudvip.cloud import Assigned, Cloud
 from cloudvip.config import CONFIG_FILE, Config, ConfigError, load
 from cloudvip.log import Log
@@ -208,7 +208,8 @@ class Mover:
 
         def assign() -> None:
             if cloud:
-                cloud.assign(decision.assign, deadline, done)
+                with Pulse(self.clock) as pulse:
+                    cloud.assign(decision.assign, deadline, done, pulse.stalled)
 
         calls = threading.Thread(target=assign, daemon=True)
         calls.start()

@@ -16,7 +16,7 @@ class NetdevError(Exception):
 
 
 class Interface(NamedTuple):
-    """addresses: the IPv4 addresses and the prefix length that each has. member: it is a port of a bond or a bridge."""
+    """addresses: each one's prefix length. member: it is a port of a bond or a bridge."""
 
     name: str
     mac: str
@@ -34,7 +34,7 @@ def parse(text: str) -> List[Interface]:
                 str(link.get("address", "")).lower(),
                 "LOWER_UP" in link.get("flags", []),
                 "master" in link,
-                {str(a["local"]): int(a["prefixlen"]) for a in link.get("addr_info", []) if a.get("family") == "inet"},
+                {str(a["local"]): int(a["prefixlen"]) for a in link.get("addr_info", []) if "local" in a},
             )
             # iproute2 leaves an empty object for every interface that a filter left out.
             for link in json.loads(text)
@@ -95,16 +95,22 @@ class Netdev:
             if interface is None:
                 raise NetdevError(f"no interface has the MAC address {vip.mac} ({vip.interface})")
             lines += self._removals([i for i in interfaces if i is not interface], [vip])
-            # As a /32 it is an address and nothing else: no route to the subnet, never chosen as a source, and never
-            # the primary one whose removal takes the others of its subnet along.
-            lines.append(f"address replace {vip.address}/32 dev {interface.name} noprefixroute")
+            # With the longest prefix it is an address and nothing else: no route to the subnet, never chosen as a
+            # source, and never the primary one whose removal takes the others of its subnet along. IPv6 needs more for
+            # that: "deprecated" (preferred for 0 s) so that it is no source. And no detection of duplicates: the node
+            # that had it before may still have it, and the cloud delivers it to one of them only.
+            options = "/128 dev {} nodad preferred_lft 0" if vip.ipv6 else "/32 dev {}"
+            lines.append(f"address replace {vip.address}{options.format(interface.name)} noprefixroute")
         if not lines:
             return
+        problem = ""
         try:
             self._run(["ip", "-force", "-batch", "-"], "\n".join(lines).encode("ascii") + b"\n")
         except process.ProcessError as error:
-            # An address that went away by itself is no failure, so what counts is how it is now.
-            self._verify(add, remove, str(error))
+            problem = f" ({error})"
+        # An address that went away by itself is no failure, so what counts is how it is now.
+        if problem or add:
+            self._verify(add, remove, problem)
 
     @staticmethod
     def _removals(interfaces: Sequence[Interface], vips: Sequence[Vip]) -> List[str]:
@@ -120,4 +126,4 @@ class Netdev:
         wrong = [f"{v.address} is not on {v.interface}" for v in add if sight(now, v)[0] is not Truth.HERE]
         wrong += [line.replace("address delete", "still there:") for line in self._removals(now, remove)]
         if wrong:
-            raise NetdevError("{} ({})".format("; ".join(wrong), problem))
+            raise NetdevError("; ".join(wrong) + problem)
