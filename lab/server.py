@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lab import echo, paths, topology
-from lab.cloud import pki
+from lab.cloud import dns, pki
 from lab.cloud.api import create_api
 from lab.cloud.auth import Authenticator
 from lab.cloud.faults import Fault, Faults
@@ -37,6 +37,9 @@ from lab.nodes.machine import Machine, State
 log = logging.getLogger("lab")
 PowerAction = Literal["START", "STOP", "SOFTSTOP", "RESET", "SOFTRESET"]
 _ECHO_PORT = 7
+_DNS_PORT = 53
+# In the VCN's namespace. Nodes reach it by way of lab.cloud.dns only, which can fail on purpose.
+_DNSMASQ_ADDRESS = "127.0.0.1"
 
 
 class Lab:
@@ -254,6 +257,24 @@ def _listen(address: str, port: int) -> socket.socket:
     return server
 
 
+def _udp_socket() -> socket.socket:
+    udp = ns.socket_in(paths.VCN_NETNS, socket.AF_INET, socket.SOCK_DGRAM)
+    udp.setblocking(False)
+    return udp
+
+
+def _dns_listener() -> socket.socket:
+    listener = _udp_socket()
+    listener.bind((topology.METADATA_ADDRESS, _DNS_PORT))
+    return listener
+
+
+def _ask_dns() -> socket.socket:
+    asker = _udp_socket()
+    asker.connect((_DNSMASQ_ADDRESS, _DNS_PORT))
+    return asker
+
+
 def _control_socket() -> socket.socket:
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     control.bind(str(paths.CONTROL_SOCKET))
@@ -276,7 +297,7 @@ async def _start_dns(shape: topology.Topology) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         "ip", "netns", "exec", paths.VCN_NETNS, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null",
         "--no-resolv", "--no-hosts", "--bind-interfaces", "--user=root", "--pid-file=", "--log-facility=-",
-        f"--listen-address={topology.METADATA_ADDRESS}",
+        f"--listen-address={_DNSMASQ_ADDRESS}",
         f"--address=/{topology.REALM_DOMAIN}/{topology.API_ADDRESS}",
         *(f"--host-record={i.name},{i.vnics[0].address}" for i in shape.instances),
         *(f"--server={s}" for s in _name_servers()),
@@ -287,7 +308,8 @@ async def serve(shape: topology.Topology, image: str) -> None:
     """Run the lab until SIGTERM."""
     lab = Lab(shape, image)
     await lab.start()
-    dns = await _start_dns(shape)
+    dnsmasq = await _start_dns(shape)
+    queries = asyncio.create_task(dns.serve(_dns_listener(), lab.faults, lab.cloud.instance_at, _ask_dns))
     api = server(
         create_api(lab.cloud, Authenticator(lab.cloud, lab.pki), lab.faults, lab.cloud.instance_at),
         lab.pki.server_certificate_file,
@@ -314,8 +336,9 @@ async def serve(shape: topology.Topology, image: str) -> None:
     await stop.wait()
     for each in (api, imds, control):
         each.should_exit = True
-    dns.terminate()
-    await asyncio.gather(*running, dns.wait())
+    queries.cancel()
+    dnsmasq.terminate()
+    await asyncio.gather(*running, dnsmasq.wait())
     lab.fabric.close()
 
 

@@ -22,7 +22,7 @@ from lab.cloud import iaas, identity, objectstorage
 from lab.cloud.auth import Authenticator, Request
 from lab.cloud.call import Call, Operation, Reply
 from lab.cloud.errors import ApiError
-from lab.cloud.faults import FaultMiddleware, Faults
+from lab.cloud.faults import SHIFT, FaultMiddleware, Faults
 from lab.cloud.http import CALLER, Events, caller_by_address
 from lab.cloud.names import USER
 from lab.cloud.state import Cloud
@@ -82,7 +82,7 @@ async def _received(http: HttpRequest) -> Request:
     raw_path: bytes = http.scope["raw_path"]
     query: bytes = http.scope["query_string"]
     target = (raw_path + b"?" + query if query else raw_path).decode("latin-1")
-    return Request(http.method, target, dict(http.headers), await http.body())
+    return Request(http.method, target, dict(http.headers), await http.body(), http.scope["state"][SHIFT])
 
 
 def _endpoint(
@@ -148,7 +148,7 @@ def create_api(
     # A path with a slash too many is another path for the signature; a redirect would hide that.
     app.router.redirect_slashes = False
     return Events(
-        FaultMiddleware(app, faults, service_of),
+        FaultMiddleware(app, faults, service_of, lambda: authenticator.clock()),
         cloud.on_event,
         service_of,
         caller_by_address(identify or cloud.instance_at, USER),

@@ -43,12 +43,16 @@ _SIGNED_FOR_TOKEN = _SIGNED_WITH_BODY - {"host"}
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it was received. `target` is path and query as sent; header names are in lower case."""
+    """A request as it was received. `target` is path and query as sent; header names are in lower case.
+
+    `shift` is by how many seconds our clock is ahead for whoever sent it.
+    """
 
     method: str
     target: str
     headers: Mapping[str, str]
     body: bytes
+    shift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ class Authenticator:
         with_body = request.method in ("POST", "PUT", "PATCH")
         self._check(request, signature, _SIGNED_WITH_BODY if with_body else _SIGNED)
         if signature.key_id.startswith("ST$"):
-            principal, key = self._token(signature.key_id.removeprefix("ST$"))
+            principal, key = self._token(signature.key_id.removeprefix("ST$"), self.clock() + request.shift)
         elif signature.key_id == f"{TENANCY_ID}/{USER_ID}/{self._pki.user_fingerprint}":
             principal, key = Principal(USER_ID, USER), self._pki.user_key
         else:
@@ -159,9 +163,10 @@ class Authenticator:
         if signature.key_id != f"{TENANCY_ID}/fed-x509/{fingerprint(leaf)}":
             raise not_authenticated()
         _verify(key, request, signature)
-        self._check_chain(leaf, chain)
+        now = self.clock() + request.shift
+        self._check_chain(leaf, chain, now)
         principal = self._subject(leaf)
-        return principal, self._issue(principal, fingerprint(leaf), session)
+        return principal, self._issue(principal, fingerprint(leaf), session, int(now))
 
     def _check(self, request: Request, signature: _Signature, needed: frozenset[str]) -> None:
         if not needed <= set(signature.names):
@@ -170,14 +175,14 @@ class Authenticator:
             date = parsedate_to_datetime(request.headers["date"])
         except (KeyError, ValueError) as error:
             raise not_authenticated() from error
-        if date.tzinfo is None or abs(date.timestamp() - self.clock()) > MAX_SKEW:
+        if date.tzinfo is None or abs(date.timestamp() - self.clock() - request.shift) > MAX_SKEW:
             raise not_authenticated()
         if "x-content-sha256" in needed:
             digest = base64.b64encode(hashlib.sha256(request.body).digest()).decode()
             if request.headers.get("x-content-sha256") != digest:
                 raise not_authenticated()
 
-    def _token(self, token: str) -> tuple[Principal, rsa.RSAPublicKey]:
+    def _token(self, token: str, now: float) -> tuple[Principal, rsa.RSAPublicKey]:
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
@@ -191,19 +196,19 @@ class Authenticator:
             instance = self._cloud.instances[claims["sub"]]
         except (jwt.PyJWTError, KeyError, TypeError) as error:
             raise not_authenticated() from error
-        if claims["exp"] <= self.clock():
+        if claims["exp"] <= now:
             raise not_authenticated()
         return Principal(instance.id, instance.name), key
 
-    def _check_chain(self, leaf: x509.Certificate, chain: list[x509.Certificate]) -> None:
-        now = datetime.fromtimestamp(self.clock(), UTC)
+    def _check_chain(self, leaf: x509.Certificate, chain: list[x509.Certificate], now: float) -> None:
+        at = datetime.fromtimestamp(now, UTC)
         certificates = [leaf, *chain, self._pki.instance_root]
         try:
             for certificate, issuer in pairwise(certificates):
                 certificate.verify_directly_issued_by(issuer)
         except (InvalidSignature, ValueError, TypeError) as error:
             raise not_authenticated() from error
-        if any(not c.not_valid_before_utc <= now <= c.not_valid_after_utc for c in certificates):
+        if any(not c.not_valid_before_utc <= at <= c.not_valid_after_utc for c in certificates):
             raise not_authenticated()
 
     def _subject(self, leaf: x509.Certificate) -> Principal:
@@ -215,8 +220,7 @@ class Authenticator:
             raise not_authenticated()
         return Principal(instance.id, instance.name)
 
-    def _issue(self, principal: Principal, leaf_fingerprint: str, session: rsa.RSAPublicKey) -> str:
-        now = int(self.clock())
+    def _issue(self, principal: Principal, leaf_fingerprint: str, session: rsa.RSAPublicKey, now: int) -> str:
         claims = {
             "sub": principal.id,
             "opc-certtype": "instance",

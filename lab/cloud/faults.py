@@ -4,7 +4,7 @@
 A fault as JSON, every key but `effect` optional:
 
     {"effect": "latency|status|drop|hang|apply_then_fail",
-     "service": "api|imds|federation", "method": "PUT", "path": "<regular expression, searched in the path>",
+     "service": "api|imds|federation|dns", "method": "PUT", "path": "<regular expression, searched in the path>",
      "node": "<instance name, or 'user' for whoever is none>",
      "latency_ms": 0, "jitter_ms": 0,          with every effect, before it
      "status": 500, "code": "InternalServerError", "message": "…",
@@ -12,6 +12,14 @@ A fault as JSON, every key but `effect` optional:
 
 `status` answers with the status and the code (for apply_then_fail only if given; without one the connection is closed).
 `drop` closes the connection without an answer, `hang` never answers. `count` ends the fault after so many hits.
+
+Without a service a fault is for all but `dns`. There the method is QUERY and the path the name that is asked for;
+`status` says SERVFAIL, or REFUSED or NXDOMAIN if that is the code, and everything else leaves the query unanswered.
+
+    {"effect": "clock", "shift_s": 3600, "node": "vr1"}
+
+is no answer of its own: for that node, or for all, the services' clock is so far ahead. It is in the Date of every
+answer, decides which signatures are too old and which tokens have expired, and dates new tokens.
 """
 
 from __future__ import annotations
@@ -21,17 +29,22 @@ import json
 import random
 import re
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from email.utils import formatdate
 from typing import Any, Literal, get_args
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lab.cloud.http import CALLER, HANG_UP
 
-Effect = Literal["latency", "status", "drop", "hang", "apply_then_fail"]
-Service = Literal["api", "imds", "federation"]
+Effect = Literal["latency", "status", "drop", "hang", "apply_then_fail", "clock"]
+Service = Literal["api", "imds", "federation", "dns"]
 
+SHIFT = "lab.shift"
+"""In the scope's state: the seconds by which the services' clock is ahead for this caller."""
+_MAX_SHIFT = 10 * 365 * 86400.0
 _CODES = {
     400: "InvalidParameter",
     401: "NotAuthenticated",
@@ -58,6 +71,7 @@ class Fault:
     message: str | None = None
     count: int | None = None
     probability: float = 1.0
+    shift_s: float = 0.0
     id: str = ""
     hits: int = 0
 
@@ -81,14 +95,19 @@ class Fault:
                 and 0 <= fault.probability <= 1
                 and (fault.count is None or fault.count > 0)
                 and (fault.status is None or 200 <= fault.status <= 599)
+                and abs(fault.shift_s) < _MAX_SHIFT
             )
         except (TypeError, re.error) as error:
             raise ValueError(f"fault: {error}") from error
         if not numbers_fit:
             raise ValueError(
                 "fault: expected latency_ms and jitter_ms from 0, probability from 0 to 1, count from 1, "
-                f"status from 200 to 599: {dict(data)}"
+                f"status from 200 to 599, shift_s of less than ten years: {dict(data)}"
             )
+        if fault.effect == "clock" and replace(fault, node=None, shift_s=0.0) != cls("clock"):
+            raise ValueError(f"fault: a clock takes only shift_s and node: {dict(data)}")
+        if fault.effect != "clock" and fault.shift_s:
+            raise ValueError(f"fault: shift_s is for the effect 'clock' alone: {dict(data)}")
         return fault
 
     def to_json(self) -> dict[str, Any]:
@@ -101,7 +120,8 @@ class Fault:
     def matches(self, service: str, method: str, path: str, caller: str) -> bool:
         return (
             not self.spent
-            and self.service in (None, service)
+            and self.effect != "clock"
+            and (self.service == service or (self.service is None and service != "dns"))
             and (self.method is None or self.method.upper() == method)
             and (self.path is None or re.search(self.path, path) is not None)
             and self.node in (None, caller)
@@ -137,6 +157,10 @@ class Faults:
             del self._faults[key]
         return len(gone)
 
+    def shift(self, caller: str) -> float:
+        """By how many seconds the services' clock is ahead for this caller."""
+        return sum(f.shift_s for f in self.items() if f.node in (None, caller))
+
     def take(self, service: str, method: str, path: str, caller: str) -> tuple[float, Fault | None]:
         """What happens to this request: seconds to wait, and the fault that decides its answer.
 
@@ -158,14 +182,32 @@ async def _nothing(_message: Message) -> None:
 
 
 class FaultMiddleware:
-    """Applies the faults to an application. The caller's name must be in the scope's state."""
+    """Applies the faults to an application and dates its answers. The caller's name must be in the scope's state."""
 
-    def __init__(self, app: ASGIApp, faults: Faults, service_of: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        faults: Faults,
+        service_of: Callable[[str], str],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._app = app
         self._faults = faults
         self._service_of = service_of
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        shift = scope["state"][SHIFT] = self._faults.shift(scope["state"][CALLER])
+
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = formatdate(self._clock() + shift, usegmt=True)
+                message = {**message, "headers": [*message["headers"], (b"date", date.encode())]}
+            await send(message)
+
+        await self._strike(scope, receive, dated)
+
+    async def _strike(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         wait, fault = self._faults.take(self._service_of(path), scope["method"], path, scope["state"][CALLER])
         if wait > 0:

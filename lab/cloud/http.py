@@ -59,6 +59,8 @@ def server(app: ASGIApp, certificate: Path | None = None, key: Path | None = Non
             lifespan="off",
             proxy_headers=False,
             server_header=False,
+            # The applications tell the time themselves (lab.cloud.faults).
+            date_header=False,
             access_log=False,
             log_config=None,
             ssl_certfile=certificate,

@@ -8,7 +8,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -517,6 +519,47 @@ def test_a_fault_can_hit_one_nodes_metadata_only(lab: Running) -> None:
             connection.close()
 
     assert (status("vr1"), status("vr2")) == (503, 200)
+
+
+def seconds_ahead(headers: Any) -> float:
+    """How far the server's clock is ahead of ours, by the Date of its answer."""
+    return parsedate_to_datetime(headers["date"]).timestamp() - time.time()
+
+
+@pytest.mark.parametrize("shift", [-3600, 3600])
+def test_a_server_whose_clock_is_off_refuses_the_signature_and_tells_the_time(
+    lab: Running, network: Any, shift: int
+) -> None:
+    assert abs(seconds_ahead(network.get_vnic(vnic(lab, "vr1")).headers)) < 5
+    lab.fault(effect="clock", shift_s=shift)
+    with pytest.raises(oci.exceptions.ServiceError) as caught:
+        network.get_vnic(vnic(lab, "vr1"))
+    assert (caught.value.status, caught.value.code) == (401, "NotAuthenticated")
+    assert abs(seconds_ahead(caught.value.headers) - shift) < 5
+    lab.call(lab.faults.clear)
+    network.get_vnic(vnic(lab, "vr1"))
+
+
+def test_a_small_skew_is_tolerated(lab: Running, network: Any) -> None:
+    lab.fault(effect="clock", shift_s=280)
+    assert abs(seconds_ahead(network.get_vnic(vnic(lab, "vr1")).headers) - 280) < 5
+
+
+def test_the_clock_can_be_off_for_one_node(lab: Running) -> None:
+    lab.fault(effect="clock", shift_s=3600, node="vr1")
+
+    def ahead(url: str, path: str) -> float:
+        connection = http.client.HTTPConnection(url.split("/")[2], timeout=5)
+        connection.request("GET", path)
+        try:
+            return seconds_ahead(connection.getresponse().headers)
+        finally:
+            connection.close()
+
+    assert abs(ahead(lab.metadata_url("vr1"), "/opc/v2/instance/id") - 3600) < 5
+    assert abs(ahead(lab.metadata_url("vr2"), "/opc/v2/instance/id")) < 5
+    # On loopback the API takes everybody for the user.
+    assert abs(ahead(lab.url, "/20160918/vnics/x")) < 5
 
 
 # ---- instance principals ----

@@ -105,7 +105,9 @@ def signed(
     return request
 
 
-def token_request(pki: Pki, session: rsa.RSAPrivateKey, instance: str = "vr1", **changes: Any) -> Request:
+def token_request(
+    pki: Pki, session: rsa.RSAPrivateKey, instance: str = "vr1", *, date: float = NOW, **changes: Any
+) -> Request:
     def b64(data: bytes) -> str:
         return base64.b64encode(data).decode()
 
@@ -121,7 +123,8 @@ def token_request(pki: Pki, session: rsa.RSAPrivateKey, instance: str = "vr1", *
         **changes,
     }
     request = Request("POST", "/v1/x509", {}, json.dumps(body).encode())
-    return signed(request, leaf_key(pki, instance), f"{TENANCY_ID}/fed-x509/{fingerprint(leaf)}", NAMES_FOR_TOKEN)
+    key_id = f"{TENANCY_ID}/fed-x509/{fingerprint(leaf)}"
+    return signed(request, leaf_key(pki, instance), key_id, NAMES_FOR_TOKEN, date=date)
 
 
 def refused(act: Callable[..., Any], *arguments: Any) -> int:
@@ -173,6 +176,26 @@ def test_a_token_ends_with_its_time(
     clock.now = NOW + 60
     late = signed(READ, session, f"ST${token}", NAMES, date=clock.now)
     assert refused(authenticator.authenticate, late) == 401
+
+
+@pytest.mark.parametrize("shift", [3600.0, -3600.0])
+def test_a_shifted_clock_decides_which_signature_is_too_old_and_dates_the_token(
+    authenticator: Authenticator, pki: Pki, session: rsa.RSAPrivateKey, shift: float
+) -> None:
+    ours = replace(token_request(pki, session), shift=shift)
+    assert refused(authenticator.federate, ours) == 401
+    theirs = replace(token_request(pki, session, date=NOW + shift), shift=shift)
+    _, token = authenticator.federate(theirs)
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert (claims["iat"], claims["exp"]) == (NOW + shift, NOW + shift + TOKEN_TTL)
+    for off, fine in ((299, True), (301, False), (-299, True), (-301, False)):
+        request = replace(signed(READ, session, f"ST${token}", NAMES, date=NOW + shift + off), shift=shift)
+        if fine:
+            authenticator.authenticate(request)
+        else:
+            assert refused(authenticator.authenticate, request) == 401
+    expired = replace(signed(READ, session, f"ST${token}", NAMES, date=NOW + shift + 1200), shift=shift + 1200)
+    assert refused(authenticator.authenticate, expired) == 401
 
 
 def test_a_token_is_worth_nothing_without_its_session_key(

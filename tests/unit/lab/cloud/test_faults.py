@@ -72,6 +72,16 @@ def test_latencies_add_up_and_the_first_other_effect_decides() -> None:
     assert [f.hits for f in listed.items()] == [1, 1, 0]
 
 
+def test_clock_shifts_add_up_for_a_node_and_decide_no_answer() -> None:
+    listed = faults()
+    listed.add(Fault.from_json({"effect": "clock", "shift_s": 3600, "node": "vr1"}))
+    everybody = listed.add(Fault.from_json({"effect": "clock", "shift_s": -60}))
+    assert (listed.shift("vr1"), listed.shift("vr2")) == (3540, -60)
+    assert decided(listed) is None
+    listed.clear(everybody.id)
+    assert (listed.shift("vr1"), listed.shift("vr2")) == (3600, 0)
+
+
 def test_one_or_all_can_be_removed() -> None:
     listed = faults()
     first = listed.add(Fault.from_json({"effect": "drop"}))
@@ -87,7 +97,7 @@ def test_one_or_all_can_be_removed() -> None:
     [
         ({}, "effect is None"),
         ({"effect": "explode"}, "effect is 'explode'"),
-        ({"effect": "drop", "service": "dns"}, "service is 'dns'"),
+        ({"effect": "drop", "service": "ntp"}, "service is 'ntp'"),
         ({"effect": "drop", "verb": "PUT"}, "unknown key 'verb'"),
         ({"effect": "drop", "hits": 3}, "unknown key 'hits'"),
         ({"effect": "drop", "path": "("}, "missing"),
@@ -96,6 +106,9 @@ def test_one_or_all_can_be_removed() -> None:
         ({"effect": "latency", "latency_ms": -1}, "latency_ms and jitter_ms from 0"),
         ({"effect": "latency", "latency_ms": "soon"}, "not supported between"),
         ({"effect": "status", "status": 42}, "status from 200 to 599"),
+        ({"effect": "drop", "shift_s": 60}, "shift_s is for the effect 'clock'"),
+        ({"effect": "clock", "shift_s": 60, "service": "api"}, "a clock takes only shift_s and node"),
+        ({"effect": "clock", "shift_s": 1e12}, "shift_s of less than ten years"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(fault: dict[str, Any], complaint: str) -> None:
