@@ -21,7 +21,7 @@ class Bench:
 
     def __init__(self, directory: Path, cloud: FakeCloud) -> None:
         self.cloud = cloud
-        self.clock = FakeClock()
+        self.clock = cloud.clock = FakeClock()
         self.log = FakeLog()
         self.ip = FakeIp()
         self.run = directory / "run"

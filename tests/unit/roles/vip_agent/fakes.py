@@ -13,8 +13,9 @@ import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from email.utils import formatdate, parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -236,7 +237,10 @@ def _pem(key: RSAPrivateKey) -> str:
 
 
 class FakeCloud:
-    """Metadata service (plain), federation and private-IP API (TLS by a CA of its own) on loopback."""
+    """Metadata service (plain), federation and private-IP API (TLS by a CA of its own) on loopback.
+
+    clock, ahead: whose time it goes by, and by how many seconds it is ahead of that.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.calls: list[Call] = []
@@ -244,10 +248,26 @@ class FakeCloud:
         self.faults: list[Fault] = []
         self.metadata_down = False
         self.page_size = 100
+        self.clock: Clock = Clock()
+        self.ahead = 0.0
         self.tokens: dict[str, RSAPublicKey] = {}
         self.private_ips = {
-            v["private_ip_id"]: {"id": v["private_ip_id"], "ipAddress": v["address"], "vnicId": OTHER_VNIC}
+            v["private_ip_id"]: {
+                "id": v["private_ip_id"],
+                "ipAddress": v["address"],
+                "subnetId": v["subnet_id"],
+                "vnicId": OTHER_VNIC,
+            }
             for v in (TRANSIT, POD1)
+        }
+        self.ipv6s = {
+            POD1_V6["private_ip_id"]: {
+                "id": POD1_V6["private_ip_id"],
+                # As the service may write it.
+                "ipAddress": "2001:0DB8:0:0:0:0:0:4",
+                "subnetId": POD1_V6["subnet_id"],
+                "vnicId": OTHER_VNIC,
+            }
         }
         self.lock = threading.Lock()
         pki = _pki()
@@ -296,9 +316,12 @@ class FakeCloud:
         """The calls of that method whose path contains `path`."""
         return [c for c in self.calls if c.method == method and path in c.path]
 
+    def now(self) -> float:
+        return self.clock.now() + self.ahead
+
     def federate(self, public_key: str) -> str:
         """A token for a session key (base64 of its DER form)."""
-        now = int(datetime.datetime.now(tz=datetime.UTC).timestamp())
+        now = int(self.now())
         claims = {"sub": INSTANCE, "iat": now, "exp": now + TOKEN_LIFETIME, "jti": str(uuid.uuid4())}
         token = jwt.encode(claims, "a key that nobody checks, long enough", algorithm="HS256")
         key = load_der_public_key(base64.b64decode(public_key))
@@ -321,6 +344,8 @@ class FakeCloud:
             digest.update(body)
             assert handler.headers["x-content-sha256"] == base64.b64encode(digest.finalize()).decode()
         assert set(names) == required
+        if abs(parsedate_to_datetime(handler.headers["date"]).timestamp() - self.now()) > 300:
+            return False
         values = {**{k.lower(): v for k, v in handler.headers.items()}}
         values["(request-target)"] = f"{handler.command.lower()} {handler.path}"
         text = "\n".join(f"{name}: {values[name]}" for name in names)
@@ -337,17 +362,25 @@ class FakeCloud:
             return 401, {"code": "NotAuthenticated", "message": "no"}, {}
         if call.path == "/v1/x509":
             return 200, {"token": self.federate(call.body["publicKey"])}, {}
-        if call.path == "/20160918/privateIps":
-            found = [p for p in self.private_ips.values() if p["vnicId"] == call.query["vnicId"][0]]
+        kind, _, object_id = call.path.removeprefix("/20160918/").partition("/")
+        objects = self.ipv6s if kind == "ipv6" else self.private_ips
+        if not object_id:
+            wanted = {k: v[0] for k, v in call.query.items() if k in ("vnicId", "subnetId", "ipAddress")}
+            found = [p for p in objects.values() if all(_same(str(p.get(k)), value) for k, value in wanted.items())]
             start = int(call.query.get("page", ["0"])[0])
             end = start + self.page_size
             return 200, found[start:end], {"opc-next-page": str(end)} if end < len(found) else {}
-        private_ip = self.private_ips.get(call.path.removeprefix("/20160918/privateIps/"))
+        private_ip = objects.get(object_id)
         if private_ip is None:
             return 404, {"code": "NotAuthorizedOrNotFound", "message": "no such thing"}, {}
         if call.method == "PUT":
             private_ip["vnicId"] = call.body["vnicId"]
         return 200, private_ip, {"opc-request-id": "REQ"}
+
+
+def _same(one: str, other: str) -> bool:
+    """IPv6 addresses are the same however they are written."""
+    return one == other or (one.count(":") > 1 and other.count(":") > 1 and IPv6Address(one) == IPv6Address(other))
 
 
 def _handler(cloud: FakeCloud) -> type[BaseHTTPRequestHandler]:
@@ -365,6 +398,9 @@ def _handler(cloud: FakeCloud) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             self._api()
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return formatdate(cloud.now() if timestamp is None else timestamp, usegmt=True)
 
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             del code, size

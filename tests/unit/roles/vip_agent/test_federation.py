@@ -15,8 +15,9 @@ from tests.unit.roles.vip_agent.fakes import TOKEN_LIFETIME, FakeClock, FakeClou
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock(cloud: FakeCloud) -> FakeClock:
+    clock = cloud.clock = FakeClock()
+    return clock
 
 
 @pytest.fixture

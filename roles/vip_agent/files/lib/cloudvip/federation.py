@@ -6,12 +6,12 @@ import contextlib
 import hashlib
 import json
 import threading
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, List, NamedTuple, Optional
 
 from cloudvip.clock import Clock
 from cloudvip.config import OciSettings
 from cloudvip.errors import CloudError, ErrorKind
-from cloudvip.signing import Request, run_openssl, signed_headers
+from cloudvip.signing import Request, SigningClock, run_openssl, signed_call
 from cloudvip.state import State
 from cloudvip.transport import Endpoint, check
 
@@ -71,6 +71,7 @@ class Federation:
         self._settings = settings
         self._endpoint = Endpoint(settings.federation_endpoint, settings.ca_bundle, state)
         self._clock = clock
+        self.signing_clock = SigningClock(clock, state)
 
     def fetch(self) -> Credential:
         """A new token for a new session key. Raises CloudError."""
@@ -89,9 +90,10 @@ class Federation:
         request = Request("POST", endpoint.path, endpoint.netloc, json.dumps(body).encode("ascii"))
         key_id = f"{self._settings.tenancy_id}/fed-x509/{fingerprint(identity.certificate)}"
         now = self._clock.now()
-        headers = signed_headers(request, key_id, identity.key, now, sign_host=False)
         try:
-            response = endpoint.call(request.method, request.target, headers, request.body, _TIMEOUT)
+            response = signed_call(
+                endpoint, request, key_id, identity.key, self.signing_clock, _TIMEOUT, sign_host=False
+            )
         except CloudError as error:
             raise CloudError(error.kind, f"federation: {error}") from error
         answer = check(response, "federation").json()
@@ -116,6 +118,7 @@ class Session:
         self._lock = threading.Lock()
         self._current: Optional[Credential] = None
         self._replaced = False
+        self._failures: List[CloudError] = []
 
     def cached(self) -> Optional[Credential]:
         """The stored credential, expired or not; None if there is none."""
@@ -129,10 +132,20 @@ class Session:
 
     def credential(self) -> Credential:
         """A credential to sign with. Raises CloudError."""
+        failures = len(self._failures)
         with self._lock:
-            current = self._usable(self._current) or self._usable(self.cached()) or self._fetch()
-            self._current = current
-            return current
+            known = self._current
+            if not self._lasts(known, _MARGIN):
+                known = self.cached() or known
+            if known is None or not self._lasts(known, _MARGIN):
+                try:
+                    known = self._fetch(failures)
+                except CloudError:
+                    # The last seconds of a token are better than none.
+                    if known is None or not self._lasts(known, 0.0):
+                        raise
+            self._current = known
+            return known
 
     def replace(self, refused: Credential) -> None:
         """Get another credential, because the API did not accept this one. Raises CloudError.
@@ -140,12 +153,13 @@ class Session:
         Once per process: threads that were refused together get the same new one, and if that is refused too, no
         further one would fare better.
         """
+        failures = len(self._failures)
         with self._lock:
             if self._current is not None and self._current.token != refused.token:
                 return
             if self._replaced:
                 raise CloudError(ErrorKind.AUTH, "the API does not accept a new token either; is the clock right?")
-            self._current = self._fetch()
+            self._current = self._fetch(failures)
             self._replaced = True
 
     def refresh(self, accepted: Callable[[Credential], bool]) -> Credential:
@@ -168,11 +182,19 @@ class Session:
         credential = self.cached()
         return credential is None or self._clock.now() > (credential.issued + credential.expires) / 2
 
-    def _usable(self, credential: Optional[Credential]) -> Optional[Credential]:
-        return credential if credential and credential.expires - _MARGIN > self._clock.now() else None
+    def _lasts(self, credential: Optional[Credential], seconds: float) -> bool:
+        return credential is not None and credential.expires - seconds > self._clock.now()
 
-    def _fetch(self) -> Credential:
-        credential = self._federation.fetch()
+    def _fetch(self, failures: int) -> Credential:
+        """A new credential. `failures`: how many there had been when the caller began to wait for its turn."""
+        if len(self._failures) > failures:
+            # Another thread has just been told no; asking for each address would only add to the service's load.
+            raise self._failures[-1]
+        try:
+            credential = self._federation.fetch()
+        except CloudError as error:
+            self._failures.append(error)
+            raise
         # A token that cannot be cached is as good as any for the call that waits for it.
         with contextlib.suppress(OSError):
             self._store(credential)
