@@ -3,12 +3,13 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 SHELL := /bin/sh
 
-.PHONY: help setup demo down test lint unit lab-test reference format
+.PHONY: help setup demo down test lint unit lab-test bench reference format
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo      build a cluster on an emulated cloud, cut the power of its active node, watch the VIPs come back'
 	@echo 'make test      lint, unit tests, and the end-to-end tests in the lab'
+	@echo 'make bench     the mover against the OCI CLI and ocivip, in the lab (10 minutes; BENCH=--help for options)'
 	@echo 'make down      remove the lab'
 	@echo 'also: setup lint unit lab-test reference format'
 
@@ -45,6 +46,9 @@ unit:
 
 lab-test:
 	pytest --tb=short -ra tests/lab
+
+bench: setup
+	python -m bench $(BENCH)
 
 reference:
 	tools/reference.py
