@@ -14,6 +14,10 @@ AGENT = "ocf:cloudvip:vips"
 # Below the stickiness: a preference decides where a group starts, it never moves one that runs.
 STICKINESS = "100"
 PREFERENCE = "50"
+# One failure moves a group, so that a node with a fault of its own is left at once. When the fault is the cloud's,
+# every node fails in turn, and the first must be allowed again by then: as long as all are banned nobody tries, and the
+# addresses stay away although the cloud is back. The stickiness keeps a group that runs from going back.
+FAILURE_TIMEOUT = "5s"
 # With several holders at once, the releases before stop all of them; from here on only the ones that are too many.
 STOP_UNEXPECTED_SINCE = (2, 1, 3)
 
@@ -45,7 +49,7 @@ def _resource_id(group: str) -> str:
 
 
 def _present(group: str, revision: str, version: str) -> dict[str, Any]:
-    meta = {"migration-threshold": "1", "failure-timeout": "60s", "resource-stickiness": STICKINESS}
+    meta = {"migration-threshold": "1", "failure-timeout": FAILURE_TIMEOUT, "resource-stickiness": STICKINESS}
     if _release(version) >= STOP_UNEXPECTED_SINCE:
         meta["multiple-active"] = "stop_unexpected"
     return {

@@ -39,6 +39,13 @@ def test_the_operations_leave_time_for_the_cloud() -> None:
     }
 
 
+def test_a_node_that_failed_is_left_at_once_and_allowed_again_soon() -> None:
+    (resource,) = pacemaker_resources(model("main"), {"main": "r"})["resources"]
+
+    assert resource["meta"]["migration-threshold"] == "1"
+    assert resource["meta"]["failure-timeout"] == "5s"
+
+
 @pytest.mark.parametrize(
     ("version", "expected"), [("2.1.2", None), ("2.1.3", "stop_unexpected"), ("3.0.0-rc1", "stop_unexpected")]
 )
