@@ -11,7 +11,7 @@ import re
 import ssl
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -110,7 +110,11 @@ class FakeLog(Log):
 
 
 class FakeIp:
-    """Does what iproute2 would do to interfaces in memory. `broken` makes every call fail with that text."""
+    """Does what iproute2 would do to interfaces in memory.
+
+    broken: makes every call fail with that text. stuck: addresses that cannot be put on or taken off. meanwhile: done
+    once right before the next change. batches: what was asked of it.
+    """
 
     def __init__(self) -> None:
         self.addresses: dict[str, dict[str, int]] = {
@@ -121,6 +125,7 @@ class FakeIp:
         self.missing: set[str] = set()
         self.stuck: set[str] = set()
         self.broken = ""
+        self.meanwhile: Callable[[], object] | None = None
         self.batches: list[list[str]] = []
 
     def __call__(self, argv: Sequence[str], data: bytes) -> bytes:
@@ -128,6 +133,9 @@ class FakeIp:
             raise ProcessError(self.broken)
         if list(argv) == ["ip", "-json", "address", "show"]:
             return self._show()
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            meanwhile()
         assert list(argv) == ["ip", "-force", "-batch", "-"]
         lines = data.decode().splitlines()
         self.batches.append(lines)
@@ -161,6 +169,8 @@ class FakeIp:
         assert verb == "delete" or (prefix, match[5]) == (v6 if ":" in address else v4), line
         here = self.addresses[interface]
         if verb == "replace":
+            if address in self.stuck:
+                return False
             here[address] = prefix
             return True
         if here.get(address) != prefix or address in self.stuck:
@@ -206,7 +216,10 @@ def _certificate(subject: str, key: RSAPrivateKey, issuer: str, signer: RSAPriva
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(hours=1))
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")]),
+            critical=False,
+        )
         .sign(signer, SHA256())
     )
 
@@ -234,6 +247,11 @@ def _pki() -> _Pki:
 
 def _pem(key: RSAPrivateKey) -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+class _Server(ThreadingHTTPServer):
+    # All the calls of a claim arrive at once; a full queue would hold some of them up for a second.
+    request_queue_size = 64
 
 
 class FakeCloud:
@@ -286,9 +304,9 @@ class FakeCloud:
         server_file.write_text(pki.tls.public_bytes(Encoding.PEM).decode() + _pem(pki.tls_key))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(server_file)
-        self._api = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._api = _Server(("127.0.0.1", 0), _handler(self))
         self._api.socket = context.wrap_socket(self._api.socket, server_side=True)
-        self._metadata = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._metadata = _Server(("127.0.0.1", 0), _handler(self))
         for server in (self._api, self._metadata):
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         self.url = f"https://127.0.0.1:{self._api.server_port}"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 import pytest
 from cloudvip.model import Outcome
@@ -13,6 +14,7 @@ from cloudvip.mover import Mover, Result
 from cloudvip.ocf import main
 
 from tests.unit.roles.vip_agent.conftest import Bench
+from tests.unit.roles.vip_agent.fakes import vip
 
 GOLDEN = Path(__file__).with_name("metadata.xml")
 ENVIRONMENT = {"OCF_RESKEY_group": "main", "OCF_RESKEY_CRM_meta_timeout": "60000"}
@@ -23,10 +25,10 @@ class FakeMover(Mover):
 
     def __init__(self, result: Result) -> None:
         self.result = result
-        self.asked: list[tuple[str, str, float | None]] = []
+        self.asked: list[tuple[object, ...]] = []
 
-    def _answer(self, operation: str, name: str, seconds: float | None = None) -> Result:
-        self.asked.append((operation, name, seconds))
+    def _answer(self, *asked: object) -> Result:
+        self.asked.append(asked)
         return self.result
 
     def claim(self, name: str, seconds: float) -> Result:
@@ -35,11 +37,11 @@ class FakeMover(Mover):
     def release(self, name: str) -> Result:
         return self._answer("release", name)
 
-    def monitor(self, name: str) -> Result:
-        return self._answer("monitor", name)
+    def monitor(self, name: str, repair: bool) -> Result:
+        return self._answer("monitor", name, repair)
 
-    def audit(self, name: str, seconds: float) -> Result:
-        return self._answer("audit", name, seconds)
+    def audit(self, name: str, seconds: float, repair: bool) -> Result:
+        return self._answer("audit", name, seconds, repair)
 
     def apply(self, name: str, seconds: float) -> Result:
         return self._answer("apply", name, seconds)
@@ -55,15 +57,15 @@ def run(action: str, mover: Mover, **environment: str) -> tuple[int, str]:
     ("action", "asked"),
     [
         ("start", ("claim", "main", 56.0)),
-        ("stop", ("release", "main", None)),
-        ("monitor", ("monitor", "main", None)),
+        ("stop", ("release", "main")),
+        ("monitor", ("monitor", "main", False)),
         ("reload", ("apply", "main", 56.0)),
         ("reload-agent", ("apply", "main", 56.0)),
     ],
 )
 @pytest.mark.parametrize(("outcome", "code"), [(Outcome.SUCCESS, 0), (Outcome.FAILED, 1), (Outcome.NOT_RUNNING, 7)])
 def test_actions_call_the_mover_and_return_its_result(
-    action: str, asked: tuple[str, str, float | None], outcome: Outcome, code: int
+    action: str, asked: tuple[object, ...], outcome: Outcome, code: int
 ) -> None:
     mover = FakeMover(Result(outcome, "because"))
 
@@ -71,12 +73,24 @@ def test_actions_call_the_mover_and_return_its_result(
     assert mover.asked == [asked]
 
 
-def test_check_level_10_audits() -> None:
+@pytest.mark.parametrize(
+    ("environment", "repair"),
+    [
+        ({"OCF_RESKEY_CRM_meta_interval": "5000"}, True),
+        ({"OCF_RESKEY_CRM_meta_interval": "0"}, False),
+        ({"OCF_RESKEY_CRM_meta_interval": ""}, False),
+        ({}, False),
+    ],
+)
+def test_only_what_the_cluster_repeats_may_repair_and_a_probe_or_a_person_may_not(
+    environment: dict[str, str], repair: bool
+) -> None:
     mover = FakeMover(Result(Outcome.SUCCESS))
 
-    run("monitor", mover, OCF_CHECK_LEVEL="10", OCF_RESKEY_CRM_meta_timeout="30000")
+    run("monitor", mover, **environment)
+    run("monitor", mover, OCF_CHECK_LEVEL="10", OCF_RESKEY_CRM_meta_timeout="30000", **environment)
 
-    assert mover.asked == [("audit", "main", 26.0)]
+    assert mover.asked == [("monitor", "main", repair), ("audit", "main", 26.0, repair)]
 
 
 @pytest.mark.parametrize(("timeout", "seconds"), [("60000", 56.0), ("5000", 2.5), ("x", 56.0)])
@@ -88,15 +102,17 @@ def test_work_ends_before_the_timeout_of_the_cluster(timeout: str, seconds: floa
     assert mover.asked == [("claim", "main", seconds)]
 
 
-def test_a_failure_gives_its_reason_in_one_line() -> None:
-    assert run("start", FakeMover(Result(Outcome.FAILED, "one\ntwo")))[1] == "ocf-exit-reason:one two\n"
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.NOT_RUNNING])
+def test_a_reason_is_given_in_one_line(outcome: Outcome) -> None:
+    assert run("start", FakeMover(Result(outcome, "one\ntwo")))[1] == "ocf-exit-reason:one two\n"
 
 
-def test_a_result_that_is_no_failure_gives_no_reason() -> None:
-    assert run("monitor", FakeMover(Result(Outcome.NOT_RUNNING, "x")))[1] == ""
+@pytest.mark.parametrize("result", [Result(Outcome.SUCCESS, "put back"), Result(Outcome.NOT_RUNNING)])
+def test_what_needs_no_explanation_gets_none(result: Result) -> None:
+    assert run("monitor", FakeMover(result))[1] == ""
 
 
-@pytest.mark.parametrize("action", ["promote", "", "notify"])
+@pytest.mark.parametrize("action", ["promote", "demote", "notify", "migrate_to", "migrate_from", "status", ""])
 def test_unknown_actions_are_unimplemented(action: str) -> None:
     assert run(action, FakeMover(Result(Outcome.SUCCESS)))[0] == 3
 
@@ -112,10 +128,14 @@ def test_a_bad_group_is_a_bad_argument(group: str) -> None:
 def test_a_missing_configuration_is_a_soft_error_with_a_reason(bench: Bench) -> None:
     bench.config_file.unlink()
 
-    assert run("validate-all", bench.mover) == (1, f"ocf-exit-reason:{bench.config_file}: No such file or directory\n")
+    assert run("validate-all", bench.mover) == (
+        1,
+        f"ocf-exit-reason:{bench.config_file}: No such file or directory; the playbook writes it\n",
+    )
     assert run("start", bench.mover)[0] == 1
     assert run("monitor", bench.mover) == (7, "")
-    assert run("reload-agent", bench.mover) == (7, "")
+    nothing = "ocf-exit-reason:group main is not claimed on this node: nothing to reload\n"
+    assert run("reload-agent", bench.mover) == (7, nothing)
     assert run("stop", bench.mover) == (0, "")
 
 
@@ -125,9 +145,36 @@ def test_validate_all_knows_the_configured_groups(bench: Bench) -> None:
 
 
 def test_a_life_of_the_resource(bench: Bench) -> None:
-    actions = ["monitor", "start", "monitor", "reload-agent", "stop", "monitor", "stop"]
+    actions = ["stop", "monitor", "start", "start", "monitor", "reload", "reload-agent", "monitor", "stop", "monitor"]
 
-    assert [run(action, bench.mover)[0] for action in actions] == [7, 0, 0, 0, 0, 7, 0]
+    assert [run(action, bench.mover)[0] for action in [*actions, "stop"]] == [0, 7, 0, 0, 0, 0, 0, 0, 0, 7, 0]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("10.0.0.1", "10.0.0.11"), ("10.0.0.11", "10.0.0.1"), ("10.0.0.11", "10.0.0.111")]
+)
+def test_one_address_is_never_taken_for_another_that_contains_it(bench: Bench, first: str, second: str) -> None:
+    claimed, other = vip("claimed", first, "ens5"), vip("other", second, "ens5")
+    bench.configure(claimed)
+    entry = {"id": claimed["private_ip_id"], "ipAddress": first, "vnicId": None}
+    bench.cloud.private_ips = {claimed["private_ip_id"]: entry}
+    bench.ip.addresses["ens5"][other["address"]] = 32
+
+    assert run("monitor", bench.mover)[0] == 7
+    assert run("start", bench.mover)[0] == 0
+    del bench.ip.addresses["ens5"][first]
+    assert run("monitor", bench.mover)[0] == 7
+    assert run("monitor", bench.mover, OCF_RESKEY_CRM_meta_interval="5000")[0] == 0
+    assert run("stop", bench.mover)[0] == 0
+    assert bench.has(second)
+
+
+def test_a_probe_before_the_network_is_up_finds_nothing_and_blocks_nothing(bench: Bench) -> None:
+    bench.ip.addresses.clear()
+
+    assert run("monitor", bench.mover) == (7, "")
+    assert run("start", bench.mover)[0] == 1
+    assert run("stop", bench.mover) == (0, "")
 
 
 def metadata() -> str:
@@ -138,6 +185,24 @@ def metadata() -> str:
 
 def test_metadata_is_what_it_was() -> None:
     assert metadata() == GOLDEN.read_text()
+
+
+def test_metadata_declares_what_the_older_dtd_of_ocf_tester_does_not_know() -> None:
+    known = {
+        "resource-agent": {"name", "version"},
+        "parameter": {"name", "required", "unique"},
+        "longdesc": {"lang"},
+        "shortdesc": {"lang"},
+        "content": {"type", "default"},
+        "action": {"timeout", "interval", "start-delay", "role", "depth"},
+    }
+    used: list[tuple[str, str]] = []
+    parser = expat.ParserCreate()
+    parser.AttlistDeclHandler = lambda element, attribute, *_: known[element].add(attribute)
+    parser.StartElementHandler = lambda name, attributes: used.extend((name, attribute) for attribute in attributes)
+    parser.Parse(metadata(), True)
+
+    assert [(name, attribute) for name, attribute in used if attribute not in known[name]] == []
 
 
 def test_metadata_has_what_pacemaker_reads() -> None:

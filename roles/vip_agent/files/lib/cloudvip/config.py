@@ -167,7 +167,7 @@ def load(path: str = CONFIG_FILE) -> Config:
         with open(path, encoding="utf-8") as stream:
             data = json.load(stream)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
+        raise ConfigError(f"{path}: {error.strerror}; the playbook writes it") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not JSON: {error}") from error
     return parse(data, path)

@@ -2,7 +2,11 @@
 """What is known about a group of VIPs, and the one function that decides what follows from it. No input or output."""
 
 import enum
-from typing import Dict, Iterable, NamedTuple, Sequence, Tuple
+from typing import Container, Dict, Iterable, NamedTuple, Sequence, Tuple
+
+# How often, and after how many seconds, an address of a held group that the cloud delivers elsewhere is taken back.
+_RECLAIMS = 3
+_RECLAIM_PAUSE = 600.0
 
 
 class Truth(enum.Enum):
@@ -114,9 +118,9 @@ def _link_fault(sighting: Sighting) -> str:
     """Why the VIP's interface cannot carry it, or an empty string. An unknown state is not a fault."""
     vip = sighting.vip
     if sighting.link is Link.MISSING:
-        return f"{vip.address}: no interface has the MAC address {vip.mac} ({vip.interface})"
+        return f"{vip.address}: no interface has the MAC address {vip.mac} ({vip.interface}); is its VNIC attached?"
     if sighting.link is Link.NO_CARRIER:
-        return f"{vip.address}: interface {vip.interface} has no carrier"
+        return f"{vip.address}: interface {vip.interface} has no carrier; is its VNIC up?"
     return ""
 
 
@@ -146,7 +150,15 @@ def _apply(sightings: Sequence[Sighting]) -> Decision:
     )
 
 
-def _monitor(sightings: Sequence[Sighting], interrupted: bool) -> Decision:
+def may_reclaim(count: int, last: float, now: float) -> bool:
+    """Whether an address may be taken back that was taken back `count` times since its claim, most recently at `last`.
+
+    At once, and then so rarely and so seldom that two nodes which both believe in their claim cannot fight.
+    """
+    return count == 0 or (count < _RECLAIMS and now - last >= _RECLAIM_PAUSE)
+
+
+def _monitor(sightings: Sequence[Sighting], interrupted: bool, repair: bool) -> Decision:
     # What is claimed counts, not what is configured: the configuration changes before the cluster says "reload".
     claimed = [s for s in sightings if s.claimed]
     counted = claimed or list(sightings)
@@ -154,20 +166,21 @@ def _monitor(sightings: Sequence[Sighting], interrupted: bool) -> Decision:
     missing = [s for s in counted if s.local is Truth.ELSEWHERE]
     if claimed and len(present) + len(missing) < len(counted):
         return Decision(Outcome.SUCCESS, "the interfaces cannot be read; the claim stands until they can")
+    problems = [_link_fault(s) for s in counted if _link_fault(s)]
+    if missing and not problems:
+        problems = [f"address missing: {_names(missing)}"]
+        if claimed and repair:
+            # No harm even if another node has taken over: the cloud delivers to one node only, and the audit finds out.
+            return Decision(Outcome.SUCCESS, problems[0] + "; put back", add=tuple(s.vip for s in missing))
     if not present:
-        return Decision(Outcome.NOT_RUNNING)
+        return Decision(Outcome.NOT_RUNNING, "; ".join(problems) if claimed else "")
     if interrupted:
         return Decision(Outcome.FAILED, f"an earlier claim did not finish; still present: {_names(present)}")
-    if missing:
-        return Decision(Outcome.FAILED, f"address missing: {_names(missing)}")
-    faults = [_link_fault(s) for s in present if _link_fault(s)]
-    if faults:
-        return Decision(Outcome.FAILED, "; ".join(faults))
-    return Decision(Outcome.SUCCESS)
+    return Decision(Outcome.FAILED if problems else Outcome.SUCCESS, "; ".join(problems))
 
 
-def _audit(sightings: Sequence[Sighting], interrupted: bool) -> Decision:
-    local = _monitor(sightings, interrupted)
+def _audit(sightings: Sequence[Sighting], interrupted: bool, repair: bool, spent: Container[str]) -> Decision:
+    local = _monitor(sightings, interrupted, repair)
     if local.outcome is not Outcome.SUCCESS:
         return local
     claimed = [s for s in sightings if s.claimed]
@@ -175,15 +188,32 @@ def _audit(sightings: Sequence[Sighting], interrupted: bool) -> Decision:
     if not lost:
         return local
     reason = f"the cloud delivers elsewhere: {_names(lost)}"
-    # A part of the group elsewhere can be a change in progress or a mistake of a person, and a restart would interrupt
-    # the rest. All of it elsewhere is a lost claim: another node has taken the group over.
-    return Decision(Outcome.FAILED if len(lost) == len(claimed) else Outcome.SUCCESS, reason)
+    if len(lost) == len(claimed):
+        # Another node has taken the group over (a split cluster, or this node was frozen), or a person has. Taking it
+        # back would be a fight, so this node lets go and the cluster decides. Pacemaker treats "not running" and
+        # "failed" alike here: with migration-threshold=1 it stops the group on this node, which has no effect any more,
+        # and starts it elsewhere or leaves it where it runs. "Not running" is the one that is true, that every later
+        # monitor and probe will confirm, and that asks nothing of a stop.
+        reason = f"the whole group was moved away; {reason} (cloudvip status shows where)"
+        return Decision(Outcome.NOT_RUNNING, reason, remove=tuple(s.vip for s in claimed) if repair else ())
+    # A part elsewhere is a slip of a person or a change that got lost, and a restart would interrupt the rest. It is
+    # taken back only while the cloud still delivers something here: that is what tells it from a takeover.
+    held = repair and any(s.cloud is Truth.HERE for s in claimed)
+    assign = tuple(s.vip for s in lost if held and s.vip.address not in spent)
+    return Decision(Outcome.SUCCESS, reason, assign=assign)
 
 
-def decide(operation: Operation, sightings: Sequence[Sighting], interrupted: bool = False) -> Decision:
+def decide(
+    operation: Operation,
+    sightings: Sequence[Sighting],
+    interrupted: bool = False,
+    repair: bool = False,
+    spent: Container[str] = (),
+) -> Decision:
     """What `operation` has to do about the VIPs of one group, and with which result.
 
-    interrupted: the group's last claim began and never finished.
+    interrupted: the group's last claim began and never finished. repair: a monitor or an audit may act, not only look.
+    spent: addresses that an audit must not take back now.
     """
     if operation is Operation.CLAIM:
         return _claim(sightings)
@@ -193,5 +223,5 @@ def decide(operation: Operation, sightings: Sequence[Sighting], interrupted: boo
     if operation is Operation.APPLY:
         return _apply(sightings)
     if operation is Operation.AUDIT:
-        return _audit(sightings, interrupted)
-    return _monitor(sightings, interrupted)
+        return _audit(sightings, interrupted, repair, spent)
+    return _monitor(sightings, interrupted, repair)

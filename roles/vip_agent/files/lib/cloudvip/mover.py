@@ -1,16 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Claim, release, monitor, audit and apply: every entry point calls these and nothing else."""
 
+import contextlib
 import threading
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from cloudvip.clock import Clock, Deadline, Pulse
 from cloudvip.cloud import Assigned, Cloud
 from cloudvip.config import CONFIG_FILE, Config, ConfigError, load
 from cloudvip.log import Log
-from cloudvip.model import Claim, Decision, Group, Operation, Outcome, Sighting, Truth, Vip, decide
+from cloudvip.model import Claim, Decision, Group, Operation, Outcome, Sighting, Truth, Vip, decide, may_reclaim
 from cloudvip.netdev import Interface, Netdev, NetdevError, sight
-from cloudvip.state import State
+from cloudvip.state import BusyError, Lock, State
+
+# The state file of what an audit saw.
+_AUDIT = "audit-"
+# Seconds: how old an audit may be and still answer, how long one may wait before its first call and how long it works.
+_AUDIT_FRESH = 30.0
+_AUDIT_JITTER = 3.0
+_AUDIT_SECONDS = 10.0
 
 
 class Result(NamedTuple):
@@ -18,6 +26,10 @@ class Result(NamedTuple):
 
     outcome: Outcome
     reason: str = ""
+
+
+# What is done under the group's lock: with its name, the deadline, may_send of Cloud.assign() and the fields to log.
+_Work = Callable[[str, Deadline, Callable[[], str], Dict[str, Any]], Result]
 
 
 def _connect(config: Config, state: State, clock: Clock) -> Cloud:
@@ -62,79 +74,76 @@ class Mover:
 
         seconds: how long it may take.
         """
-        deadline = Deadline(self.clock, seconds)
-        began = self.clock.monotonic()
-        self.log.info(f"claim {name}: started")
-        before = self.state.claim(name)
-        try:
-            config = self.config()
-            group = config.group(name)
-            interfaces = self.netdev.read()
-            decision = decide(Operation.CLAIM, sightings(group, before, interfaces))
-            if decision.outcome is not Outcome.SUCCESS:
-                return self._failed(Operation.CLAIM, name, decision.reason)
-            # Written first: whatever happens from here on, a release knows what to take off.
-            self.state.write_claim(Claim(name, group.revision, False, _union(group, before), {}, {}))
-            results = self._move(decision, interfaces, self.cloud(config), deadline)
-            problems = _problems(decision.assign, results)
-            if problems:
-                self._withdraw(name, before)
-                return self._failed(Operation.CLAIM, name, "; ".join(problems.values()))
-            now = self.clock.now()
-            since = {vip.address: now for vip in group.vips}
-            self.state.write_claim(Claim(name, group.revision, True, group.vips, {}, since))
-        except ConfigError as error:
-            return self._failed(Operation.CLAIM, name, str(error))
-        except (NetdevError, OSError) as error:
-            self._withdraw(name, before)
-            return self._failed(Operation.CLAIM, name, str(error))
-        took = self.clock.monotonic() - began
-        self.log.info(f"claim {name}: done, {len(group.vips)} addresses in {took * 1000:.0f} ms")
-        return Result(Outcome.SUCCESS)
+        self.log.decision(Operation.CLAIM.value, name, "started")
+        # Loading TLS takes longer than looking at the interfaces, and a takeover waits for both.
+        threading.Thread(target=__import__, args=("cloudvip.oci",), daemon=True).start()
+        return self._alone(Operation.CLAIM, name, seconds, self._claim)
 
     def release(self, name: str) -> Result:
-        """Take the group's addresses off this node's interfaces. Needs neither network nor configuration."""
+        """Take the group's addresses off this node's interfaces. Needs neither network nor configuration.
+
+        It waits for nobody: a claim that is under way finds the mark and takes off what it has put on since. The second
+        mark is for one that began in between.
+        """
+        began = self.clock.monotonic()
+        fields: Dict[str, Any] = {}
+        self._mark(name)
         try:
-            claim = self.state.claim(name)
-            interfaces = self.netdev.read()
-            decision = decide(Operation.RELEASE, sightings(self._group(name), claim, interfaces))
-            self.netdev.change(interfaces, remove=decision.remove)
-            self.state.remove_claim(name)
+            fields["vips"] = self._take_off(name)
+            result = Result(Outcome.SUCCESS)
         except (NetdevError, OSError) as error:
-            return self._failed(Operation.RELEASE, name, str(error))
-        removed = [v.address for v in decision.remove if any(v.address in i.addresses for i in interfaces)]
-        self.log.info("release {}: {}".format(name, ", ".join(removed) or "nothing was there"))
-        return Result(Outcome.SUCCESS)
+            result = Result(Outcome.FAILED, str(error))
+        self._mark(name)
+        return self._end(Operation.RELEASE, name, result, began, fields)
 
-    def monitor(self, name: str) -> Result:
-        """Whether this node's interfaces carry what it has claimed. Looks at nothing else."""
-        decision = self._monitor(name, self.state.claim(name))
-        return Result(decision.outcome, decision.reason)
+    def monitor(self, name: str, repair: bool) -> Result:
+        """Whether this node's interfaces carry what it has claimed. Looks at nothing else.
 
-    def audit(self, name: str, seconds: float) -> Result:
+        repair: put an address back that is missing although its interface is well.
+        """
+        began = self.clock.monotonic()
+        decision = self._look(name, repair)
+        result = Result(decision.outcome, decision.reason)
+        if decision.add:
+            try:
+                with self.state.lock(name) as lock:
+                    # Whoever had the lock may have changed everything.
+                    decision = self._look(name, repair)
+                    self.netdev.change(self._interfaces() or [], decision.add)
+                    result = self._unless_released(name, lock, Result(decision.outcome, decision.reason))
+            except BusyError:
+                return Result(Outcome.SUCCESS)
+            except (NetdevError, OSError) as error:
+                result = Result(Outcome.FAILED, f"{decision.reason}, which failed: {error}")
+        if decision.add or (result.reason and result.outcome is not Outcome.SUCCESS):
+            self._end(Operation.MONITOR, name, result, began, {})
+        return result
+
+    def audit(self, name: str, seconds: float, repair: bool) -> Result:
         """monitor(), and whether the cloud agrees. A cloud that does not answer is unknown, and that is no failure.
 
-        Addresses that an earlier apply() had to leave are tried again. seconds: how long it may take.
+        seconds: how long it may take. repair: the cluster asks, again and again: take back what was moved away in part,
+        let go of what was moved away as a whole, try again what an apply() had to leave, and spare the cloud.
         """
-        deadline = Deadline(self.clock, seconds)
-        claim = self.state.claim(name)
-        local = self._monitor(name, claim)
-        if local.outcome is not Outcome.SUCCESS or claim is None:
-            return Result(local.outcome, local.reason)
+        local = self.monitor(name, repair)
+        if local.outcome is not Outcome.SUCCESS:
+            return local
+        if not repair:
+            return self._audit(name, seconds, None)
+        age = self.clock.now() - (self.state.read(_AUDIT + name) or {}).get("at", 0.0)
+        if 0 <= age < _AUDIT_FRESH:
+            return local
+        # Many clusters may have been started by the same hand at the same moment.
+        self.clock.sleep(self.clock.uniform(0.0, min(_AUDIT_JITTER, seconds / 4)))
         try:
-            if claim.pending:
-                self.apply(name, deadline.remaining() / 2)
-                claim = self.state.claim(name) or claim
-            located = self.cloud(self.config()).locate(claim.vips, deadline)
-        except ConfigError as error:
-            self._note(name, {}, f"the cloud cannot be asked: {error}")
-            return Result(Outcome.SUCCESS)
-        seen = sightings(None, claim, self._interfaces())
-        decision = decide(Operation.AUDIT, [s._replace(cloud=located[s.vip.address].truth) for s in seen])
-        unknown = sorted({place.detail for place in located.values() if place.truth is Truth.UNKNOWN})
-        cloud = {address: place.truth.value for address, place in located.items()}
-        self._note(name, cloud, "; ".join([decision.reason] * bool(decision.reason) + unknown))
-        return Result(decision.outcome, decision.reason)
+            lock = self.state.lock(name)
+        except (BusyError, OSError):
+            return local
+        with lock:
+            try:
+                return self._unless_released(name, lock, self._audit(name, seconds, lock))
+            except (NetdevError, OSError) as error:
+                return Result(Outcome.FAILED, str(error))
 
     def apply(self, name: str, seconds: float) -> Result:
         """Take up a changed configuration: claim what it adds, release what it drops, leave the rest alone.
@@ -142,41 +151,116 @@ class Mover:
         An address that cannot be claimed stays pending and fails nothing: the others are in use.
         seconds: how long it may take.
         """
+        return self._alone(Operation.APPLY, name, seconds, self._apply)
+
+    def _alone(self, operation: Operation, name: str, seconds: float, work: _Work) -> Result:
+        """Do something to a group while no other process on this node does, and log how it ended."""
+        began = self.clock.monotonic()
         deadline = Deadline(self.clock, seconds)
+        fields: Dict[str, Any] = {}
+        try:
+            with self._wait(name, deadline, seconds / 2) as lock, Pulse(self.clock) as pulse:
+                fields["waited_ms"] = self._ms(began) or ""
+                result = work(name, deadline, lambda: pulse.stalled() or lock.released(), fields)
+                result = self._unless_released(name, lock, result)
+                if result.outcome is Outcome.SUCCESS:
+                    # By the word of the cluster or of a person: what the audits have counted is void.
+                    self.state.remove(_AUDIT + name)
+        except (BusyError, ConfigError, NetdevError, OSError) as error:
+            result = Result(Outcome.FAILED, str(error))
+        return self._end(operation, name, result, began, fields)
+
+    def _wait(self, name: str, deadline: Deadline, spare: float) -> Lock:
+        while True:
+            try:
+                return self.state.lock(name)
+            except BusyError:
+                if deadline.remaining() < spare:
+                    raise
+            self.clock.sleep(0.1)
+
+    def _unless_released(self, name: str, lock: Lock, result: Result) -> Result:
+        """The result, unless the group was released meanwhile: then nothing may be left of what was done since."""
+        if not lock.released():
+            return result
+        self._take_off(name)
+        return Result(Outcome.NOT_RUNNING, lock.released())
+
+    def _mark(self, name: str) -> None:
+        # Without it only a claim under way would not notice, and nothing may keep a release from going on.
+        with contextlib.suppress(OSError):
+            self.state.mark_released(name)
+
+    def _take_off(self, name: str) -> int:
+        """Take every address of a group off and forget its claim; how many there were. Raises NetdevError, OSError."""
+        vips = _union(self._group(name), self.state.claim(name))
+        if not vips and self.state.has_claim(name):
+            self.log.warning(f"release {name}: neither the claim nor the configuration can be read")
+        try:
+            interfaces = self.netdev.read()
+        except NetdevError:
+            if self.state.has_claim(name):
+                raise
+            # Nothing was claimed since the boot: a node without a working `ip` cannot start the group, but can stop it.
+            return 0
+        self.netdev.change(interfaces, remove=vips)
+        self.state.remove_claim(name)
+        return sum(any(vip.address in i.addresses for i in interfaces) for vip in vips)
+
+    def _claim(self, name: str, deadline: Deadline, may_send: Callable[[], str], fields: Dict[str, Any]) -> Result:
+        config = self.config()
+        group = config.group(name)
+        fields["vips"] = len(group.vips)
+        before = self.state.claim(name)
+        held = before if before and before.complete else None
+        interfaces = self.netdev.read()
+        decision = decide(Operation.CLAIM, sightings(group, before, interfaces))
+        if decision.outcome is not Outcome.SUCCESS:
+            return Result(decision.outcome, decision.reason)
+        if held is None:
+            # Written first: whatever happens from here on, a release knows what to take off. A claim that stands stays
+            # as it is, because a monitor may look at it, and a release finds what is new in the configuration.
+            self.state.write_claim(Claim(name, group.revision, False, _union(group, before), {}, {}))
+        try:
+            problems = list(self._move(decision, interfaces, config, deadline, may_send, fields).values())
+            if not problems:
+                if decision.remove:
+                    self.netdev.change(self.netdev.read(), remove=decision.remove)
+                since = dict.fromkeys([vip.address for vip in group.vips], self.clock.now())
+                self.state.write_claim(Claim(name, group.revision, True, group.vips, {}, since))
+                return Result(Outcome.SUCCESS)
+        except (NetdevError, OSError) as error:
+            problems = [str(error)]
+        try:
+            if held is None:
+                self._take_off(name)
+            else:
+                # What was held before stays: it is in use.
+                kept = {vip.address for vip in held.vips}
+                self.netdev.change(self.netdev.read(), remove=[vip for vip in group.vips if vip.address not in kept])
+        except (NetdevError, OSError) as error:
+            problems.append(str(error))
+        return Result(Outcome.FAILED, "; ".join(problems))
+
+    def _apply(self, name: str, deadline: Deadline, may_send: Callable[[], str], fields: Dict[str, Any]) -> Result:
         claim = self.state.claim(name)
         if claim is None or not claim.complete:
-            return Result(Outcome.NOT_RUNNING, f"group {name} is not claimed here")
-        try:
-            config = self.config()
-            group = config.group(name)
-            interfaces = self.netdev.read()
-            decision = decide(Operation.APPLY, sightings(group, claim, interfaces))
-            pending = {vip.address: reason for vip, reason in decision.refused}
-            cloud = self.cloud(config) if decision.assign else None
-            try:
-                results = self._move(decision, interfaces, cloud, deadline)
-            except NetdevError as error:
-                results = {}
-                self.log.warning(f"apply {name}: {error}")
-            pending.update(_problems(decision.assign, results))
-            # What is not claimed goes off again. Only when all is as it should be the new claim is written: as long as
-            # it is not, the old one and the configuration together name every address that a release has to look for.
-            gone = [vip for vip in decision.assign if vip.address in pending]
-            self.netdev.change(self.netdev.read(), remove=gone + list(decision.remove))
-            self._keep(group, claim, pending)
-        except (ConfigError, NetdevError, OSError) as error:
-            return self._failed(Operation.APPLY, name, str(error))
+            return Result(Outcome.NOT_RUNNING, f"group {name} is not claimed on this node: nothing to reload")
+        config = self.config()
+        group = config.group(name)
+        interfaces = self.netdev.read()
+        decision = decide(Operation.APPLY, sightings(group, claim, interfaces))
+        pending = {vip.address: reason for vip, reason in decision.refused}
+        pending.update(self._move(decision, interfaces, config, deadline, may_send, fields))
+        # What is not claimed goes off again. Only when all is as it should be the new claim is written: until then the
+        # old one and the configuration together name every address that a release has to look for.
+        gone = [vip for vip in decision.assign if vip.address in pending]
+        self.netdev.change(self.netdev.read(), remove=gone + list(decision.remove))
+        self._keep(group, claim, pending)
+        fields.update(vips=len(decision.assign), removed=len(decision.remove) or "")
+        if pending != claim.pending:
+            fields["problem"] = "; ".join("pending: " + reason for reason in pending.values())
         return Result(Outcome.SUCCESS)
-
-    def _withdraw(self, name: str, before: Optional[Claim]) -> None:
-        """Undo a claim that failed. A group that was held before it keeps what it had: it is in use."""
-        if before is None or not before.complete:
-            self.release(name)
-            return
-        try:
-            self.state.write_claim(before)
-        except OSError as error:
-            self.log.warning(f"claim {name}: the earlier claim cannot be restored: {error}")
 
     def _keep(self, group: Group, before: Claim, pending: Dict[str, str]) -> None:
         """Write the claim down as it is after an apply()."""
@@ -185,45 +269,121 @@ class Mover:
         known = {_identity(vip) for vip in before.vips}
         since = {v.address: before.since.get(v.address, now) if _identity(v) in known else now for v in held}
         self.state.write_claim(Claim(group.name, group.revision, True, held, pending, since))
-        for address, reason in pending.items():
-            if before.pending.get(address) != reason:
-                self.log.warning(f"apply {group.name}: {address} is pending: {reason}")
-        for vip in before.vips:
-            if vip.address not in {v.address for v in group.vips}:
-                self.log.info(f"apply {group.name}: released {vip.address}")
+
+    def _audit(self, name: str, seconds: float, lock: Optional[Lock]) -> Result:
+        """What audit() does with the cloud. Without the lock it changes nothing."""
+        began = self.clock.monotonic()
+        # The cluster runs one operation of a group at a time: a stop has to wait for an audit.
+        deadline = Deadline(self.clock, min(seconds, _AUDIT_SECONDS))
+        claim = self.state.claim(name)
+        if claim is None or not claim.complete:
+            return Result(Outcome.SUCCESS)
+        stored = self.state.read(_AUDIT + name) or {}
+        counts: Dict[str, Any] = stored.get("reclaims", {})
+        now = self.clock.now()
+        fields: Dict[str, Any] = {}
+        with Pulse(self.clock) as pulse:
+
+            def may_send() -> str:
+                return pulse.stalled() or (lock.released() if lock else "")
+
+            try:
+                config = self.config()
+                if lock and claim.pending:
+                    self._apply(name, Deadline(self.clock, deadline.remaining() / 2), may_send, fields)
+                    claim = self.state.claim(name) or claim
+                located = self.cloud(config).locate(claim.vips, deadline)
+                truths = {address: place.truth for address, place in located.items()}
+                problems = sorted({place.detail for place in located.values() if place.truth is Truth.UNKNOWN})
+            except (ConfigError, NetdevError, OSError) as error:
+                truths = {vip.address: Truth.UNKNOWN for vip in claim.vips}
+                problems = [f"the cloud cannot be asked: {error}"]
+            spent = [address for address, (count, last) in counts.items() if not may_reclaim(count, last, now)]
+            seen = [s._replace(cloud=truths[s.vip.address]) for s in sightings(None, claim, self._interfaces())]
+            decision = decide(Operation.AUDIT, seen, repair=lock is not None, spent=spent)
+            result = Result(decision.outcome, decision.reason)
+            if lock is None:
+                return result
+            if decision.remove:
+                fields["vips"] = self._take_off(name)
+                return self._end(Operation.AUDIT, name, result, began, fields)
+            if decision.assign:
+                failed = self._move(decision._replace(add=()), [], config, deadline, may_send, fields)
+                problems += failed.values()
+                for vip in decision.assign:
+                    counts[vip.address] = [counts.get(vip.address, [0])[0] + 1, now]
+                    if vip.address not in failed:
+                        truths[vip.address] = Truth.HERE
+        cloud = {address: truth.value for address, truth in truths.items()}
+        problem = "; ".join([decision.reason] * bool(decision.reason) + problems)
+        if decision.assign or "problem" in fields or _episode(cloud) != _episode(stored.get("cloud", {})):
+            self._end(Operation.AUDIT, name, result, began, dict(fields, vips=len(claim.vips), problem=problem))
+        try:
+            self.state.write(_AUDIT + name, {"at": now, "cloud": cloud, "problem": problem, "reclaims": counts})
+        except OSError as error:
+            self.log.warning(f"audit {name}: cannot be stored: {error}")
+        return result
 
     def _move(
-        self, decision: Decision, interfaces: Sequence[Interface], cloud: Optional[Cloud], deadline: Deadline
-    ) -> Dict[str, Assigned]:
-        """Do what was decided, the cloud's part and the interfaces' part at the same time. Raises NetdevError."""
+        self,
+        decision: Decision,
+        interfaces: Sequence[Interface],
+        config: Config,
+        deadline: Deadline,
+        may_send: Callable[[], str],
+        fields: Dict[str, Any],
+    ) -> Dict[str, str]:
+        """Assign and add what was decided, in the cloud and on the interfaces at the same time.
+
+        fields: gets what the log should know. Returns why VIPs could not be moved, by address.
+        """
+        began = self.clock.monotonic()
         results: Dict[str, Assigned] = {}
+        broken: List[str] = []
 
         def done(result: Assigned) -> None:
             results[result.vip.address] = result
-            if result.error:
-                self.log.warning(_explain(result))
-            else:
-                text = "claimed {} in {:.0f} ms (opc-request-id {})"
-                self.log.info(text.format(result.vip.address, result.seconds * 1000, result.request_id or "none"))
 
         def assign() -> None:
-            if cloud:
-                with Pulse(self.clock) as pulse:
-                    cloud.assign(decision.assign, deadline, done, pulse.stalled)
+            try:
+                client = self.cloud(config)
+                client.assign(decision.assign, deadline, done, lambda: may_send() or "".join(broken))
+            except OSError as error:
+                broken.append(str(error))
+            fields["cloud_ms"] = self._ms(began)
 
         calls = threading.Thread(target=assign, daemon=True)
-        calls.start()
+        if decision.assign:
+            calls.start()
         try:
-            self.netdev.change(interfaces, decision.add, decision.remove)
-        finally:
+            self.netdev.change(interfaces, decision.add)
+        except NetdevError as error:
+            # Not sent any more: an address that this node cannot carry is better off where it is.
+            broken.append(str(error))
+        fields["interfaces_ms"] = self._ms(began)
+        if decision.assign:
             calls.join()
-        return results
+        moved = [results[vip.address] for vip in decision.assign if vip.address in results]
+        fields["retries"] = sum(max(0, result.attempts - 1) for result in moved) or ""
+        fields["requests"] = ",".join(result.request_id for result in moved if result.request_id)
+        fields["note"] = "; ".join(result.note for result in moved if result.note)
+        problems = {
+            vip.address: f"{vip.address} not claimed: {'; '.join(broken) or 'no answer'}" for vip in decision.assign
+        }
+        for result in moved:
+            if result.error:
+                problems[result.vip.address] = _explain(result)
+            elif not broken:
+                del problems[result.vip.address]
+        return problems
 
-    def _monitor(self, name: str, claim: Optional[Claim]) -> Decision:
+    def _look(self, name: str, repair: bool) -> Decision:
+        claim = self.state.claim(name)
         # A claim that stands says all there is to compare: the configuration may be a step ahead of it.
         group = None if claim and claim.complete else self._group(name)
         seen = sightings(group, claim, self._interfaces())
-        return decide(Operation.MONITOR, seen, interrupted=claim is not None and not claim.complete)
+        interrupted = claim is not None and not claim.complete
+        return decide(Operation.MONITOR, seen, interrupted=interrupted, repair=repair)
 
     def _interfaces(self) -> Optional[List[Interface]]:
         try:
@@ -239,22 +399,19 @@ class Mover:
         except ConfigError:
             return None
 
-    def _note(self, name: str, cloud: Dict[str, str], problem: str) -> None:
-        """Keep what an audit saw, and log it if it is not what the last one saw."""
-        file = "audit-" + name
-        before = (self.state.read(file) or {}).get("problem", "")
-        if problem and problem != before:
-            self.log.warning(f"audit {name}: {problem}")
-        if before and not problem:
-            self.log.info(f"audit {name}: the cloud agrees again")
-        try:
-            self.state.write(file, {"at": self.clock.now(), "cloud": cloud, "problem": problem})
-        except OSError as error:
-            self.log.warning(f"audit {name}: cannot be stored: {error}")
+    def _ms(self, began: float) -> int:
+        return round((self.clock.monotonic() - began) * 1000)
 
-    def _failed(self, operation: Operation, name: str, reason: str) -> Result:
-        self.log.warning(f"{operation.value} {name}: failed: {reason}")
-        return Result(Outcome.FAILED, reason)
+    def _end(self, operation: Operation, name: str, result: Result, began: float, fields: Dict[str, Any]) -> Result:
+        """Log how an operation ended."""
+        fields = dict({"vips": "", "total_ms": self._ms(began), "problem": result.reason}, **fields)
+        self.log.decision(operation.value, name, result.outcome.name.lower(), **fields)
+        return result
+
+
+def _episode(cloud: Dict[str, str]) -> Tuple[bool, List[str]]:
+    """What makes an audit worth a line: an outage is one, however often its error or its extent changes."""
+    return "unknown" in cloud.values(), sorted(a for a, truth in cloud.items() if truth == "elsewhere")
 
 
 def sightings(
@@ -281,15 +438,6 @@ def _union(group: Optional[Group], claim: Optional[Claim]) -> Tuple[Vip, ...]:
     wanted = group.vips if group else ()
     addresses = {vip.address for vip in wanted}
     return wanted + tuple(vip for vip in (claim.vips if claim else ()) if vip.address not in addresses)
-
-
-def _problems(vips: Sequence[Vip], results: Dict[str, Assigned]) -> Dict[str, str]:
-    """Why VIPs were not claimed, by address. One without a result was not."""
-    return {
-        vip.address: _explain(results[vip.address]) if vip.address in results else f"{vip.address}: not tried"
-        for vip in vips
-        if vip.address not in results or results[vip.address].error
-    }
 
 
 def _explain(result: Assigned) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The runtime state under /run/cloudvip: small JSON files, root only, each replaced in one step."""
 
+import fcntl
 import json
 import os
 from typing import Any, Dict, Optional
@@ -8,6 +9,29 @@ from typing import Any, Dict, Optional
 from cloudvip.model import Claim, Vip
 
 RUN_DIRECTORY = "/run/cloudvip"
+
+
+class BusyError(Exception):
+    """Another process on this node is changing the group."""
+
+
+class Lock:
+    """Held, as a context, by whoever changes a group. A release does not wait for it: it leaves a mark in it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._size = os.fstat(descriptor).st_size
+
+    def __enter__(self) -> "Lock":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def released(self) -> str:
+        """That the group was released since, in words; empty if it was not."""
+        marked = os.fstat(self._descriptor).st_size != self._size
+        return "the group was released meanwhile" if marked else ""
 
 
 class State:
@@ -48,6 +72,34 @@ class State:
             os.unlink(self._path(name))
         except FileNotFoundError:
             return
+
+    def lock(self, group: str) -> Lock:
+        """The group's lock, which also ends with the process. Raises BusyError while another one has it, or OSError."""
+        descriptor = self._open_lock(group)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise BusyError(f"another cloudvip process is at work on group {group} on this node") from None
+        return Lock(descriptor)
+
+    def mark_released(self, group: str) -> None:
+        """Let whoever has the group's lock know that it was released. Raises OSError."""
+        # The mark is one byte more: atomic, ordered, and there for whoever compares the size.
+        descriptor = self._open_lock(group)
+        try:
+            os.write(descriptor, b".")
+        finally:
+            os.close(descriptor)
+
+    def _open_lock(self, group: str) -> int:
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        path = os.path.join(self._directory, "lock-" + group)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+
+    def has_claim(self, group: str) -> bool:
+        """Whether anything was claimed and not released, be it readable or not."""
+        return os.path.lexists(self._path("claimed-" + group))
 
     def claim(self, group: str) -> Optional[Claim]:
         """What this node has claimed of a group; None if nothing, or if what is written cannot be understood."""
