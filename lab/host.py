@@ -128,6 +128,11 @@ def _return_realtime_budget() -> None:
     """Give the budget back before the cgroup goes: the kernel counts that of a removed one for a while still, as it
     does that of the containers which have just gone, and then refuses it to the next lab."""
     if realtime_budget():
+        # A container that was killed together with its conmon leaves its cgroup, and the kernel refuses a group less
+        # than its children have.
+        for child in _RT_CGROUP.glob("**/cpu.rt_runtime_us"):
+            if child.parent != _RT_CGROUP:
+                child.write_text("0")
         _once_let_go(lambda: (_RT_CGROUP / "cpu.rt_runtime_us").write_text("0"))
 
 

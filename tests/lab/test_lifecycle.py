@@ -91,6 +91,19 @@ def test_down_copes_with_a_killed_daemon_and_a_paused_node(lab: Lab) -> None:
     assert not any(traces().values()), traces()
 
 
+def test_up_replaces_the_cgroups_that_killed_containers_left(lab: Lab) -> None:
+    lab.down()
+    # As a machine has them whose containers went together with everything that would have tidied up after them.
+    dead = Path("/sys/fs/cgroup/cpu") / paths.PREFIX / "libpod-dead"
+    dead.mkdir(parents=True)
+    if host.realtime_budget():
+        for group, budget in ((dead.parent, 100_000), (dead, 80_000)):
+            (group / "cpu.rt_runtime_us").write_text(str(budget))
+    lab.up("vrouters")
+    lab.down()
+    assert not any(traces().values()), traces()
+
+
 def test_power_can_be_cut_and_given_without_a_pause(lab: Lab) -> None:
     lab.up("vrouters")
     nodes = ["vr1", "vr2", "vr3"]
