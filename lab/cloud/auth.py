@@ -105,14 +105,6 @@ def _verify(key: rsa.RSAPublicKey, request: Request, signature: _Signature) -> N
         raise not_authenticated() from error
 
 
-@lru_cache(maxsize=256)
-def _jwk_key(jwk: str) -> rsa.RSAPublicKey:
-    key = RSAAlgorithm.from_jwk(jwk)
-    if not isinstance(key, rsa.RSAPublicKey):
-        raise TypeError("a token's jwk is the private key")
-    return key
-
-
 class Authenticator:
     """Checks signatures and issues tokens for one cloud.
 
@@ -127,6 +119,8 @@ class Authenticator:
         self._pki = pki
         self.clock = clock
         self.token_ttl = token_ttl
+        # A claim brings the same token dozens of times at once, and to check it is most of what a signature costs.
+        self._decoded = lru_cache(maxsize=256)(self._decode)
         key_der = pki.token_key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
@@ -183,6 +177,14 @@ class Authenticator:
                 raise not_authenticated()
 
     def _token(self, token: str, now: float) -> tuple[Principal, rsa.RSAPublicKey]:
+        instance_id, expires, key = self._decoded(token)
+        instance = self._cloud.instances.get(instance_id)
+        if instance is None or expires <= now:
+            raise not_authenticated()
+        return Principal(instance.id, instance.name), key
+
+    def _decode(self, token: str) -> tuple[str, float, rsa.RSAPublicKey]:
+        """Whose token it is, when it expires, and the session key that must have signed. Raises ApiError."""
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
@@ -192,13 +194,12 @@ class Authenticator:
                 # Expiry is checked by our own clock, which may be set wrong on purpose.
                 options={"verify_exp": False, "verify_iat": False, "require": ["exp", "sub", "jwk"]},
             )
-            key = _jwk_key(claims["jwk"])
-            instance = self._cloud.instances[claims["sub"]]
+            key = RSAAlgorithm.from_jwk(claims["jwk"])
         except (jwt.PyJWTError, KeyError, TypeError) as error:
             raise not_authenticated() from error
-        if claims["exp"] <= now:
+        if not isinstance(key, rsa.RSAPublicKey):
             raise not_authenticated()
-        return Principal(instance.id, instance.name), key
+        return claims["sub"], claims["exp"], key
 
     def _check_chain(self, leaf: x509.Certificate, chain: list[x509.Certificate], now: float) -> None:
         at = datetime.fromtimestamp(now, UTC)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The control plane's records and every change that can be made to them.
 
-A change is checked, becomes a new state, is carried out by the `Effects`, and only then answered; one lock keeps the
-changes in order. When the effects fail, the state is as it was before.
+A change is checked, becomes a new state, is carried out by the `Effects`, and only then answered. When the effects
+fail, the state is as it was before.
 """
 
 from __future__ import annotations
@@ -286,6 +286,8 @@ class Cloud:
         self.effects = effects
         self.on_event = on_event or (lambda _event: None)
         self._lock = asyncio.Lock()
+        self._asked = self._in_force = self._undone = 0
+        self._failure = Exception()
         self._created = _now()
         self.vcn_id = ocid("vcn", topology.name)
         self.vcn_etag = _etag()
@@ -298,7 +300,7 @@ class Cloud:
             for i in topology.instances
         }
         self.attachments: dict[str, VnicAttachment] = {}
-        self._state = self._fresh()
+        self._state = self._network = self._fresh()
         for vnic in self._state.vnics.values():
             key = ocid("vnicattachment", vnic.id)
             self.attachments[key] = VnicAttachment(
@@ -442,19 +444,39 @@ class Cloud:
     # ---- network ----
 
     async def _commit(self, state: _State) -> None:
-        previous, self._state = self._state, state
-        try:
-            await self.effects.apply(self.view())
-        except BaseException:
-            self._state = previous
-            raise
+        """Have the network of `state` in force.
+
+        What is asked for while a round of changes is being carried out makes up the next round: a burst of moves costs
+        a few rounds, not one each. When a round fails, every change that is not in force yet is undone and its request
+        fails.
+        """
+        self._state = state
+        self._asked += 1
+        mine = self._asked
+        async with self._lock:
+            if mine <= self._in_force:
+                return
+            if mine <= self._undone:
+                raise self._failure
+            asked, network = self._asked, self._state
+            try:
+                await self.effects.apply(self.view())
+            except Exception as error:
+                self._undone, self._failure = self._asked, error
+                self._state = replace(
+                    self._state,
+                    vnics=self._network.vnics,
+                    private_ips=self._network.private_ips,
+                    route_tables=self._network.route_tables,
+                )
+                raise
+            self._in_force, self._network = asked, network
 
     async def update_vnic(self, vnic_id: str, changes: Mapping[str, Any], if_match: str | None = None) -> Vnic:
         """`changes` are fields of Vnic."""
-        async with self._lock:
-            vnic = _changed(_find(self._state.vnics, vnic_id, if_match), **changes)
-            await self._commit(replace(self._state, vnics=_with(self._state.vnics, vnic)))
-            return vnic
+        vnic = _changed(_find(self._state.vnics, vnic_id, if_match), **changes)
+        await self._commit(replace(self._state, vnics=_with(self._state.vnics, vnic)))
+        return vnic
 
     async def create_private_ip(
         self,
@@ -469,29 +491,28 @@ class Cloud:
         defined_tags: Tags | None = None,
     ) -> PrivateIp:
         """A secondary private IP, on a VNIC or (reserved) only in a subnet; without an address the cloud picks one."""
-        async with self._lock:
-            subnet, lifetime = self._place(vnic_id, subnet_id, lifetime)
-            if vnic_id:
-                _check_room(vnic_id, self._state.private_ips.values(), ADDRESSES_PER_VNIC)
-            chosen = self._address(subnet, address)
-            record = PrivateIp(
-                ocid("privateip", f"{chosen}/{secrets.token_hex(8)}"),
-                subnet.id,
-                vnic_id,
-                chosen,
-                False,
-                lifetime,
-                None,
-                display_name or _name("privateip"),
-                _now(),
-                hostname_label,
-                freeform_tags or {},
-                defined_tags or {},
-            )
-            tables = {k: _bind(t, record) for k, t in self._state.route_tables.items()}
-            private_ips = _with(self._state.private_ips, record)
-            await self._commit(replace(self._state, private_ips=private_ips, route_tables=tables))
-            return record
+        subnet, lifetime = self._place(vnic_id, subnet_id, lifetime)
+        if vnic_id:
+            _check_room(vnic_id, self._state.private_ips.values(), ADDRESSES_PER_VNIC)
+        chosen = self._address(subnet, address)
+        record = PrivateIp(
+            ocid("privateip", f"{chosen}/{secrets.token_hex(8)}"),
+            subnet.id,
+            vnic_id,
+            chosen,
+            False,
+            lifetime,
+            None,
+            display_name or _name("privateip"),
+            _now(),
+            hostname_label,
+            freeform_tags or {},
+            defined_tags or {},
+        )
+        tables = {k: _bind(t, record) for k, t in self._state.route_tables.items()}
+        private_ips = _with(self._state.private_ips, record)
+        await self._commit(replace(self._state, private_ips=private_ips, route_tables=tables))
+        return record
 
     def _place(self, vnic_id: str | None, subnet_id: str | None, lifetime: Lifetime | None) -> tuple[Subnet, Lifetime]:
         """Where a new address is to be, and for how long. Raises ApiError."""
@@ -549,36 +570,26 @@ class Cloud:
         self, private_ip_id: str, changes: Mapping[str, Any], if_match: str | None = None
     ) -> PrivateIp:
         """`changes` are fields of PrivateIp; `vnic_id` moves it, from wherever it is, within its subnet."""
-        async with self._lock:
-            record = self._secondary(private_ip_id, if_match, "updated")
-            self._check_move(record, changes, self._state.private_ips.values(), ADDRESSES_PER_VNIC)
-            record = _changed(record, **changes)
-            await self._commit(replace(self._state, private_ips=_with(self._state.private_ips, record)))
-            return record
+        record = self._secondary(private_ip_id, if_match, "updated")
+        self._check_move(record, changes, self._state.private_ips.values(), ADDRESSES_PER_VNIC)
+        record = _changed(record, **changes)
+        await self._commit(replace(self._state, private_ips=_with(self._state.private_ips, record)))
+        return record
 
     async def detach_private_ip(self, private_ip_id: str, if_match: str | None = None) -> PrivateIp:
         """Take a reserved private IP off its VNIC and keep it."""
-        async with self._lock:
-            record = self._secondary(private_ip_id, if_match, "detached")
-            _check_detach(record)
-            record = _changed(record, vnic_id=None)
-            await self._commit(replace(self._state, private_ips=_with(self._state.private_ips, record)))
-            return record
+        record = self._secondary(private_ip_id, if_match, "detached")
+        _check_detach(record)
+        record = _changed(record, vnic_id=None)
+        await self._commit(replace(self._state, private_ips=_with(self._state.private_ips, record)))
+        return record
 
     async def delete_private_ip(self, private_ip_id: str, if_match: str | None = None) -> None:
         """Unassign and delete. Route rules that point at it stay and are black holes."""
-        async with self._lock:
-            record = self._secondary(private_ip_id, if_match, "deleted")
-            orphans = [
-                _changed(p, private_ip_id=None) for p in self.public_ips.values() if p.private_ip_id == record.id
-            ]
-            await self._commit(
-                replace(
-                    self._state,
-                    private_ips=_without(self._state.private_ips, record.id),
-                    public_ips=_with(self._state.public_ips, *orphans),
-                )
-            )
+        record = self._secondary(private_ip_id, if_match, "deleted")
+        await self._commit(replace(self._state, private_ips=_without(self._state.private_ips, record.id)))
+        orphans = [_changed(p, private_ip_id=None) for p in self.public_ips.values() if p.private_ip_id == record.id]
+        self._state = replace(self._state, public_ips=_with(self._state.public_ips, *orphans))
 
     # IPv6 and public addresses exist in the API only: the fabric has nothing to do for them.
 
@@ -595,25 +606,24 @@ class Cloud:
         defined_tags: Tags | None = None,
     ) -> Ipv6:
         """An IPv6 address, on a VNIC or (reserved) only in a subnet; without an address the cloud picks one."""
-        async with self._lock:
-            subnet, lifetime = self._place(vnic_id, subnet_id, lifetime)
-            if vnic_id:
-                _check_room(vnic_id, self._state.ipv6s.values(), IPV6_PER_VNIC)
-            chosen = self._ipv6_address(subnet, address)
-            record = Ipv6(
-                ocid("ipv6", f"{chosen}/{secrets.token_hex(8)}"),
-                subnet.id,
-                vnic_id,
-                chosen,
-                lifetime,
-                display_name or _name("ipv6"),
-                _now(),
-                hostname,
-                freeform_tags or {},
-                defined_tags or {},
-            )
-            self._state = replace(self._state, ipv6s=_with(self._state.ipv6s, record))
-            return record
+        subnet, lifetime = self._place(vnic_id, subnet_id, lifetime)
+        if vnic_id:
+            _check_room(vnic_id, self._state.ipv6s.values(), IPV6_PER_VNIC)
+        chosen = self._ipv6_address(subnet, address)
+        record = Ipv6(
+            ocid("ipv6", f"{chosen}/{secrets.token_hex(8)}"),
+            subnet.id,
+            vnic_id,
+            chosen,
+            lifetime,
+            display_name or _name("ipv6"),
+            _now(),
+            hostname,
+            freeform_tags or {},
+            defined_tags or {},
+        )
+        self._state = replace(self._state, ipv6s=_with(self._state.ipv6s, record))
+        return record
 
     def _ipv6_address(self, subnet: Subnet, wanted: str | None) -> IPv6Address:
         if subnet.ipv6 is None:
@@ -632,26 +642,23 @@ class Cloud:
 
     async def update_ipv6(self, ipv6_id: str, changes: Mapping[str, Any], if_match: str | None = None) -> Ipv6:
         """`changes` are fields of Ipv6; `vnic_id` moves it, from wherever it is, within its subnet."""
-        async with self._lock:
-            record = _find(self._state.ipv6s, ipv6_id, if_match)
-            self._check_move(record, changes, self._state.ipv6s.values(), IPV6_PER_VNIC)
-            record = _changed(record, **changes)
-            self._state = replace(self._state, ipv6s=_with(self._state.ipv6s, record))
-            return record
+        record = _find(self._state.ipv6s, ipv6_id, if_match)
+        self._check_move(record, changes, self._state.ipv6s.values(), IPV6_PER_VNIC)
+        record = _changed(record, **changes)
+        self._state = replace(self._state, ipv6s=_with(self._state.ipv6s, record))
+        return record
 
     async def detach_ipv6(self, ipv6_id: str, if_match: str | None = None) -> Ipv6:
         """Take a reserved IPv6 off its VNIC and keep it."""
-        async with self._lock:
-            record = _find(self._state.ipv6s, ipv6_id, if_match)
-            _check_detach(record)
-            record = _changed(record, vnic_id=None)
-            self._state = replace(self._state, ipv6s=_with(self._state.ipv6s, record))
-            return record
+        record = _find(self._state.ipv6s, ipv6_id, if_match)
+        _check_detach(record)
+        record = _changed(record, vnic_id=None)
+        self._state = replace(self._state, ipv6s=_with(self._state.ipv6s, record))
+        return record
 
     async def delete_ipv6(self, ipv6_id: str, if_match: str | None = None) -> None:
-        async with self._lock:
-            record = _find(self._state.ipv6s, ipv6_id, if_match)
-            self._state = replace(self._state, ipv6s=_without(self._state.ipv6s, record.id))
+        record = _find(self._state.ipv6s, ipv6_id, if_match)
+        self._state = replace(self._state, ipv6s=_without(self._state.ipv6s, record.id))
 
     async def create_public_ip(
         self,
@@ -661,23 +668,22 @@ class Cloud:
         defined_tags: Tags | None = None,
     ) -> PublicIp:
         """A reserved public IP; the cloud picks the address."""
-        async with self._lock:
-            self._check_assignment(private_ip_id)
-            used = {p.address for p in self.public_ips.values()}
-            if len(used) >= PUBLIC_IPS:
-                raise ApiError(400, "LimitExceeded", f"The region has the maximum number of public IPs ({PUBLIC_IPS}).")
-            address = next(a for a in _PUBLIC.hosts() if a not in used)
-            record = PublicIp(
-                ocid("publicip", f"{address}/{secrets.token_hex(8)}"),
-                address,
-                private_ip_id,
-                display_name or _name("publicip"),
-                _now(),
-                freeform_tags or {},
-                defined_tags or {},
-            )
-            self._state = replace(self._state, public_ips=_with(self._state.public_ips, record))
-            return record
+        self._check_assignment(private_ip_id)
+        used = {p.address for p in self.public_ips.values()}
+        if len(used) >= PUBLIC_IPS:
+            raise ApiError(400, "LimitExceeded", f"The region has the maximum number of public IPs ({PUBLIC_IPS}).")
+        address = next(a for a in _PUBLIC.hosts() if a not in used)
+        record = PublicIp(
+            ocid("publicip", f"{address}/{secrets.token_hex(8)}"),
+            address,
+            private_ip_id,
+            display_name or _name("publicip"),
+            _now(),
+            freeform_tags or {},
+            defined_tags or {},
+        )
+        self._state = replace(self._state, public_ips=_with(self._state.public_ips, record))
+        return record
 
     def _check_assignment(self, private_ip_id: str | None) -> None:
         if private_ip_id is None:
@@ -690,37 +696,34 @@ class Cloud:
         self, public_ip_id: str, changes: Mapping[str, Any], if_match: str | None = None
     ) -> PublicIp:
         """`changes` are fields of PublicIp; `private_ip_id` None unassigns it."""
-        async with self._lock:
-            record = _find(self._state.public_ips, public_ip_id, if_match)
-            if changes.get("private_ip_id") != record.private_ip_id:
-                self._check_assignment(changes.get("private_ip_id"))
-            record = _changed(record, **changes)
-            self._state = replace(self._state, public_ips=_with(self._state.public_ips, record))
-            return record
+        record = _find(self._state.public_ips, public_ip_id, if_match)
+        if changes.get("private_ip_id") != record.private_ip_id:
+            self._check_assignment(changes.get("private_ip_id"))
+        record = _changed(record, **changes)
+        self._state = replace(self._state, public_ips=_with(self._state.public_ips, record))
+        return record
 
     async def delete_public_ip(self, public_ip_id: str, if_match: str | None = None) -> None:
-        async with self._lock:
-            record = _find(self._state.public_ips, public_ip_id, if_match)
-            self._state = replace(self._state, public_ips=_without(self._state.public_ips, record.id))
+        record = _find(self._state.public_ips, public_ip_id, if_match)
+        self._state = replace(self._state, public_ips=_without(self._state.public_ips, record.id))
 
     async def update_route_table(
         self, table_id: str, rules: Iterable[RouteRule], if_match: str | None = None
     ) -> RouteTable:
         """Replace the rules, those of the topology included that are bound or still wait."""
-        async with self._lock:
-            table = _find(self._state.route_tables, table_id, if_match)
-            rules = tuple(rules)
-            for rule in rules:
-                # A rule that is there already may point at a private IP that is gone.
-                if rule.network_entity_id not in self._state.private_ips and not any(
-                    rule.network_entity_id == r.network_entity_id for r in table.rules
-                ):
-                    raise not_found()
-            if len({r.destination for r in rules}) != len(rules):
-                raise invalid("A route table cannot have two rules with the same destination.")
-            table = _changed(table, rules=rules, unbound=())
-            await self._commit(replace(self._state, route_tables=_with(self._state.route_tables, table)))
-            return table
+        table = _find(self._state.route_tables, table_id, if_match)
+        rules = tuple(rules)
+        for rule in rules:
+            # A rule that is there already may point at a private IP that is gone.
+            if rule.network_entity_id not in self._state.private_ips and not any(
+                rule.network_entity_id == r.network_entity_id for r in table.rules
+            ):
+                raise not_found()
+        if len({r.destination for r in rules}) != len(rules):
+            raise invalid("A route table cannot have two rules with the same destination.")
+        table = _changed(table, rules=rules, unbound=())
+        await self._commit(replace(self._state, route_tables=_with(self._state.route_tables, table)))
+        return table
 
     # ---- instances ----
 
@@ -756,32 +759,29 @@ class Cloud:
         freeform_tags: Tags | None = None,
         defined_tags: Tags | None = None,
     ) -> DynamicGroup:
-        async with self._lock:
-            _check_rule(rule)
-            if any(g.name.lower() == name.lower() for g in self._state.dynamic_groups.values()):
-                message = f"DynamicResourceGroup with the same displayName {name} already exists."
-                raise ApiError(409, "IdcsConversionError", message)
-            key = ocid("dynamicgroup", f"{name}/{secrets.token_hex(8)}")
-            group = DynamicGroup(key, name, description, rule, _now(), freeform_tags or {}, defined_tags or {})
-            self._state = replace(self._state, dynamic_groups=_with(self._state.dynamic_groups, group))
-            return group
+        _check_rule(rule)
+        if any(g.name.lower() == name.lower() for g in self._state.dynamic_groups.values()):
+            message = f"DynamicResourceGroup with the same displayName {name} already exists."
+            raise ApiError(409, "IdcsConversionError", message)
+        key = ocid("dynamicgroup", f"{name}/{secrets.token_hex(8)}")
+        group = DynamicGroup(key, name, description, rule, _now(), freeform_tags or {}, defined_tags or {})
+        self._state = replace(self._state, dynamic_groups=_with(self._state.dynamic_groups, group))
+        return group
 
     async def update_dynamic_group(
         self, group_id: str, changes: Mapping[str, Any], if_match: str | None = None
     ) -> DynamicGroup:
         """`changes` are fields of DynamicGroup. The name is not one that can change."""
-        async with self._lock:
-            group = _find(self._state.dynamic_groups, group_id, if_match)
-            if "matching_rule" in changes:
-                _check_rule(changes["matching_rule"])
-            group = _changed(group, **changes)
-            self._state = replace(self._state, dynamic_groups=_with(self._state.dynamic_groups, group))
-            return group
+        group = _find(self._state.dynamic_groups, group_id, if_match)
+        if "matching_rule" in changes:
+            _check_rule(changes["matching_rule"])
+        group = _changed(group, **changes)
+        self._state = replace(self._state, dynamic_groups=_with(self._state.dynamic_groups, group))
+        return group
 
     async def delete_dynamic_group(self, group_id: str, if_match: str | None = None) -> None:
-        async with self._lock:
-            group = _find(self._state.dynamic_groups, group_id, if_match)
-            self._state = replace(self._state, dynamic_groups=_without(self._state.dynamic_groups, group.id))
+        group = _find(self._state.dynamic_groups, group_id, if_match)
+        self._state = replace(self._state, dynamic_groups=_without(self._state.dynamic_groups, group.id))
 
     async def create_policy(
         self,
@@ -793,42 +793,39 @@ class Cloud:
         freeform_tags: Tags | None = None,
         defined_tags: Tags | None = None,
     ) -> Policy:
-        async with self._lock:
-            if compartment_id not in (TENANCY_ID, COMPARTMENT_ID):
-                raise not_found()
-            texts = tuple(statements)
-            self._check_statements(compartment_id, texts)
-            if any(p.name.lower() == name.lower() for p in self._state.policies.values()):
-                raise ApiError(409, "PolicyAlreadyExists", f"Policy '{name}' already exists.")
-            key = ocid("policy", f"{name}/{secrets.token_hex(8)}")
-            record = Policy(
-                key,
-                compartment_id,
-                name,
-                description,
-                texts,
-                version_date,
-                _now(),
-                freeform_tags or {},
-                defined_tags or {},
-            )
-            self._state = replace(self._state, policies=_with(self._state.policies, record))
-            return record
+        if compartment_id not in (TENANCY_ID, COMPARTMENT_ID):
+            raise not_found()
+        texts = tuple(statements)
+        self._check_statements(compartment_id, texts)
+        if any(p.name.lower() == name.lower() for p in self._state.policies.values()):
+            raise ApiError(409, "PolicyAlreadyExists", f"Policy '{name}' already exists.")
+        key = ocid("policy", f"{name}/{secrets.token_hex(8)}")
+        record = Policy(
+            key,
+            compartment_id,
+            name,
+            description,
+            texts,
+            version_date,
+            _now(),
+            freeform_tags or {},
+            defined_tags or {},
+        )
+        self._state = replace(self._state, policies=_with(self._state.policies, record))
+        return record
 
     async def update_policy(self, policy_id: str, changes: Mapping[str, Any], if_match: str | None = None) -> Policy:
         """`changes` are fields of Policy."""
-        async with self._lock:
-            record = _find(self._state.policies, policy_id, if_match)
-            if "statements" in changes:
-                self._check_statements(record.compartment_id, changes["statements"])
-            record = _changed(record, **changes)
-            self._state = replace(self._state, policies=_with(self._state.policies, record))
-            return record
+        record = _find(self._state.policies, policy_id, if_match)
+        if "statements" in changes:
+            self._check_statements(record.compartment_id, changes["statements"])
+        record = _changed(record, **changes)
+        self._state = replace(self._state, policies=_with(self._state.policies, record))
+        return record
 
     async def delete_policy(self, policy_id: str, if_match: str | None = None) -> None:
-        async with self._lock:
-            record = _find(self._state.policies, policy_id, if_match)
-            self._state = replace(self._state, policies=_without(self._state.policies, record.id))
+        record = _find(self._state.policies, policy_id, if_match)
+        self._state = replace(self._state, policies=_without(self._state.policies, record.id))
 
     def _check_statements(self, compartment_id: str, texts: tuple[str, ...]) -> None:
         if not texts:
@@ -859,8 +856,7 @@ class Cloud:
 
     async def reset(self) -> None:
         """Back to what the topology says: no VIPs, no groups, no policies, every check on. Power states stay."""
-        async with self._lock:
-            await self._commit(self._fresh())
+        await self._commit(self._fresh())
 
 
 _NOT_RESERVED = "A private IP that is not assigned to a VNIC must have the lifetime RESERVED."

@@ -82,30 +82,65 @@ def test_a_failed_effect_leaves_the_state_as_it_was(topology: Topology) -> None:
     assert cloud.private_ips[vip.id] == vip
 
 
-def test_changes_are_applied_one_after_the_other(topology: Topology) -> None:
-    class Slow(NullEffects):
-        running = 0
-        most = 0
+class Slow(NullEffects):
+    """A world that takes its time, and `fails` when an address is to go to that VNIC."""
 
-        async def apply(self, view: View) -> None:
-            self.running += 1
-            self.most = max(self.most, self.running)
-            await asyncio.sleep(0)
-            self.running -= 1
-            await super().apply(view)
+    def __init__(self, fails: str = "") -> None:
+        super().__init__()
+        self.fails = fails
+        self.running = 0
+        self.most = 0
 
+    async def apply(self, view: View) -> None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(0.01)
+        self.running -= 1
+        if any(f.vnic_id == self.fails for f in view.floatings):
+            raise OSError("the kernel said no")
+        await super().apply(view)
+
+
+def test_changes_that_come_while_others_are_applied_are_applied_together_afterwards(topology: Topology) -> None:
     effects = Slow()
     cloud = Cloud(topology, effects)
-    vip = reserve(cloud)
+    vip, other = reserve(cloud), reserve(cloud, "172.20.136.141")
+    effects.views.clear()
 
-    async def race() -> None:
-        await asyncio.gather(
-            *(cloud.update_private_ip(vip.id, {"vnic_id": vnic(cloud, n)}) for n in ("vr1", "vr2", "vr3"))
-        )
+    async def race() -> list[PrivateIp]:
+        moves = [(vip, "vr1"), (other, "vr1"), (vip, "vr2"), (vip, "vr3")]
+        return await asyncio.gather(*(cloud.update_private_ip(v.id, {"vnic_id": vnic(cloud, n)}) for v, n in moves))
 
-    run(race())
+    answers = run(race())
+    assert [a.vnic_id for a in answers] == [vnic(cloud, n) for n in ("vr1", "vr1", "vr2", "vr3")]
     assert effects.most == 1
-    assert [v.floatings[0].vnic_id for v in effects.views[-3:]] == [vnic(cloud, n) for n in ("vr1", "vr2", "vr3")]
+    assert [[f.vnic_id for f in v.floatings] for v in effects.views] == [
+        [vnic(cloud, "vr1"), None],
+        [vnic(cloud, "vr3"), vnic(cloud, "vr1")],
+    ]
+
+
+def test_a_failed_round_undoes_all_that_is_not_in_force_and_nothing_else(topology: Topology) -> None:
+    effects = Slow()
+    cloud = Cloud(topology, effects)
+    vip, other = reserve(cloud), reserve(cloud, "172.20.136.141")
+    moved = run(cloud.update_private_ip(vip.id, {"vnic_id": vnic(cloud, "vr1")}))
+    effects.fails = vnic(cloud, "vr2")
+
+    async def race() -> list[Any]:
+        fails = asyncio.create_task(cloud.update_private_ip(vip.id, {"vnic_id": vnic(cloud, "vr2")}))
+        await asyncio.sleep(0)
+        waits = asyncio.create_task(cloud.update_private_ip(other.id, {"vnic_id": vnic(cloud, "vr3")}))
+        group = await cloud.create_dynamic_group("g", "instance.id = 'x'", "d")
+        return [*await asyncio.gather(fails, waits, return_exceptions=True), group.id]
+
+    first, second, group = run(race())
+    assert isinstance(first, OSError)
+    assert isinstance(second, OSError)
+    assert (cloud.private_ips[vip.id], cloud.private_ips[other.id]) == (moved, other)
+    assert group in cloud.dynamic_groups
+    run(cloud.update_private_ip(other.id, {"vnic_id": vnic(cloud, "vr3")}))
+    assert [f.vnic_id for f in effects.views[-1].floatings] == [vnic(cloud, "vr1"), vnic(cloud, "vr3")]
 
 
 def test_route_rules_bind_to_the_first_private_ip_at_their_address_and_keep_it(cloud: Cloud) -> None:
