@@ -13,6 +13,9 @@ from cloudvip.mover import Mover
 from cloudvip.netdev import Netdev
 from cloudvip.state import State
 
+from lab.cloud.testing import Running, running
+from lab.topology import load
+from tests.unit.roles.vip_agent.emulated import Node, allow, reserve
 from tests.unit.roles.vip_agent.fakes import POD1, TRANSIT, FakeClock, FakeCloud, FakeIp, FakeLog
 
 
@@ -51,3 +54,23 @@ def cloud(tmp_path: Path) -> Iterator[FakeCloud]:
 @pytest.fixture
 def bench(tmp_path: Path, cloud: FakeCloud) -> Bench:
     return Bench(tmp_path, cloud)
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture
+def lab(keys: Path) -> Iterator[Running]:
+    """The lab's cloud with the objects of the VIPs; nobody has been allowed anything."""
+    with running(load("vrouters"), keys, tls=True) as emulated:
+        reserve(emulated)
+        yield emulated
+
+
+@pytest.fixture
+def node(lab: Running, tmp_path: Path) -> Node:
+    """A node that may move the VIPs."""
+    allow(lab)
+    return Node(lab, "vr1", tmp_path)

@@ -6,12 +6,18 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
+from cloudvip import process
 from cloudvip.cli import main
 
 from tests.unit.roles.vip_agent.conftest import Bench
 from tests.unit.roles.vip_agent.fakes import OTHER_VNIC, POD1, TOKEN_LIFETIME, TRANSIT, VNICS, Fault
+
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(autouse=True)
@@ -25,57 +31,68 @@ def run(bench: Bench, *arguments: str) -> tuple[int, str, str]:
     return code, output.getvalue(), errors.getvalue()
 
 
-def test_status_of_the_holder(bench: Bench) -> None:
+def test_audit_of_a_holder_and_of_a_standby(bench: Bench) -> None:
+    assert run(bench, "audit") == (0, "main: as it should be, not held by this node\n", "")
+
     bench.mover.claim("main", 50)
 
-    code, output, _ = run(bench, "status", "--json")
+    assert run(bench, "audit") == run(bench, "audit", "main") == (0, "main: as it should be, held by this node\n", "")
 
-    group = json.loads(output)["groups"]["main"]
-    assert code == 0
-    assert (group["claimed"], group["revision"], group["claimed_revision"]) == (True, "r2", "r2")
-    assert [(v["cloud"], v["local"], v["cloud_vnic_id"]) for v in group["vips"]] == [
-        ("here", "here", VNICS["ens3"]),
-        ("here", "here", VNICS["ens5"]),
+
+def test_audit_names_what_disagrees_with_the_claim_and_repairs_nothing(bench: Bench) -> None:
+    bench.mover.claim("main", 50)
+    bench.cloud.private_ips[POD1["private_ip_id"]]["vnicId"] = OTHER_VNIC
+    del bench.ip.addresses["ens3"][TRANSIT["address"]]
+    bench.ip.no_carrier.add("ens5")
+
+    code, output, _ = run(bench, "audit")
+
+    assert code == 1
+    assert output.splitlines() == [
+        "main: 172.20.136.140 is claimed, but not on ens3",
+        "main: 10.0.0.4 is claimed, but ens5 has no carrier",
+        f"main: 10.0.0.4 is claimed, but held by {OTHER_VNIC}",
+    ]
+    assert bench.cloud.private_ips[POD1["private_ip_id"]]["vnicId"] == OTHER_VNIC
+    assert not bench.has(TRANSIT["address"])
+
+
+def test_audit_names_what_is_here_without_a_claim(bench: Bench) -> None:
+    bench.cloud.private_ips[POD1["private_ip_id"]]["vnicId"] = VNICS["ens5"]
+    bench.ip.addresses["ens3"][TRANSIT["address"]] = 32
+
+    code, output, _ = run(bench, "audit")
+
+    assert code == 1
+    assert output.splitlines() == [
+        "main: 172.20.136.140 is on ens3, but not claimed",
+        "main: 10.0.0.4 is delivered here by the cloud, but not claimed",
     ]
 
 
-def test_status_of_a_standby_names_the_owner(bench: Bench) -> None:
-    group = json.loads(run(bench, "status", "--json")[1])["groups"]["main"]
-
-    assert group["claimed"] is False
-    assert {(v["cloud"], v["local"], v["cloud_vnic_id"]) for v in group["vips"]} == {
-        ("elsewhere", "elsewhere", OTHER_VNIC)
-    }
-
-
-def test_status_with_the_cloud_down_says_unknown_and_why(bench: Bench) -> None:
+def test_audit_exits_with_3_for_what_is_unknown_and_with_1_if_something_is_wrong_too(bench: Bench) -> None:
     bench.mover.claim("main", 50)
-    bench.cloud.close()
+    bench.cloud.faults.append(Fault("GET", "/privateIps", 503, None, count=100))
 
-    code, output, _ = run(bench, "status", "--json")
+    code, output, _ = run(bench, "audit")
+    assert code == 3
+    assert output.count("main: unknown: ") == output.count("503") == 2
 
-    vips = json.loads(output)["groups"]["main"]["vips"]
-    assert code == 0
-    assert {v["cloud"] for v in vips} == {"unknown"}
-    assert all("refused" in v["detail"] for v in vips)
+    bench.ip.broken = "no ip"
+    code, output, _ = run(bench, "audit")
+    assert code == 3
+    assert "main: unknown: 10.0.0.4: the interfaces cannot be read" in output
 
-
-def test_status_as_a_table(bench: Bench) -> None:
-    bench.mover.claim("main", 50)
-
-    lines = run(bench, "status")[1].splitlines()
-
-    assert lines[0].split() == ["GROUP", "VIP", "ADDRESS", "INTERFACE", "CLAIMED", "CLOUD", "LOCAL", "LINK", "NOTE"]
-    assert lines[2].split() == ["main", "pod1", "10.0.0.4", "ens5", "yes", "here", "here", "up"]
-    assert lines[-1] == f"token: {TOKEN_LIFETIME} s left"
-
-
-def test_audit_exits_with_1_when_the_cloud_disagrees(bench: Bench) -> None:
-    bench.mover.claim("main", 50)
-    assert run(bench, "audit")[0] == 0
-
-    bench.cloud.private_ips[POD1["private_ip_id"]]["vnicId"] = OTHER_VNIC
+    bench.ip.broken = ""
+    del bench.ip.addresses["ens3"][TRANSIT["address"]]
     assert run(bench, "audit")[0] == 1
+
+
+def test_audit_of_an_unknown_group_says_what_there_is(bench: Bench) -> None:
+    code, _, errors = run(bench, "audit", "other")
+
+    assert code == 1
+    assert "expected one of: main" in errors
 
 
 def test_claim_and_release(bench: Bench) -> None:
@@ -85,58 +102,98 @@ def test_claim_and_release(bench: Bench) -> None:
     assert not bench.has(TRANSIT["address"])
 
 
-def test_claim_of_an_unknown_group_says_what_there_is(bench: Bench) -> None:
-    code, _, errors = run(bench, "claim", "other")
+@pytest.mark.parametrize("command", ["claim", "release"])
+@pytest.mark.parametrize("group", ["other", "../main"])
+def test_an_unknown_group_says_what_there_is(bench: Bench, command: str, group: str) -> None:
+    code, _, errors = run(bench, command, group)
 
     assert code == 1
+    assert f"group {group!r} is not configured" in errors
     assert "expected one of: main" in errors
 
 
-def test_doctor_is_content(bench: Bench) -> None:
-    code, output, _ = run(bench, "doctor")
+def test_what_was_claimed_can_be_released_without_a_configuration(bench: Bench) -> None:
+    bench.mover.claim("main", 50)
+    bench.config_file.unlink()
+
+    assert run(bench, "release", "main") == (0, "", "")
+    assert not bench.has(POD1["address"])
+
+
+@pytest.fixture
+def pacemaker(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """A cluster that manages the group `main`; the queries that it was asked."""
+    cib = (ROOT / "tests/unit/plugins/cluster/converged.xml").read_text()
+    asked: list[list[str]] = []
+    original = process.run
+
+    def answer(argv: Sequence[str], *args: Any, **kwargs: Any) -> bytes:
+        if argv[0] != "cibadmin":
+            return original(argv, *args, **kwargs)
+        asked.append(list(argv))
+        if "@value='main'" not in argv[-1]:
+            raise process.ProcessError("cibadmin failed with status 105: No such device or address")
+        return cib[cib.index("<primitive") : cib.index("</primitive>")].encode()
+
+    monkeypatch.setattr(process, "run", answer)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("command", "consequence"),
+    [("claim", "the node where it runs lets go at its next audit"), ("release", "the next monitor finds it gone")],
+)
+def test_a_group_that_the_cluster_manages(
+    bench: Bench, pacemaker: list[list[str]], command: str, consequence: str
+) -> None:
+    code, _, errors = run(bench, command, "main")
 
     assert code == 0
-    assert "failure" not in output
-    assert "read 10.0.0.4: allowed" in output
+    assert "the cluster manages group main as resource cloudvip-main" in errors
+    assert consequence in errors
+    assert "crm_resource --move --resource cloudvip-main --node NODE" in errors
+    assert len(pacemaker) == 1
 
 
-def test_doctor_names_a_missing_permission_after_trying_a_new_token(bench: Bench) -> None:
-    body = {"code": "NotAuthorizedOrNotFound", "message": "x"}
-    bench.cloud.faults.append(Fault("GET", POD1["private_ip_id"], 404, body, count=2))
+def test_a_group_that_the_cluster_does_not_manage(bench: Bench, pacemaker: list[list[str]]) -> None:
+    groups = json.loads(bench.config_file.read_text())
+    groups["groups"] = {"byhand": groups["groups"]["main"]}
+    bench.config_file.write_text(json.dumps(groups))
+
+    assert run(bench, "claim", "byhand") == (0, "", "")
+    assert len(pacemaker) == 1
+
+
+def test_doctor_prints_each_finding_with_its_remedy(bench: Bench) -> None:
+    bench.ip.no_carrier.add("ens5")
 
     code, output, _ = run(bench, "doctor")
 
     assert code == 1
-    assert "inspect private-ips" in output
-    assert len(bench.cloud.of("POST", "/v1/x509")) == 2
+    assert "ok      configuration: 1 group, 2 VIPs\n" in output
+    assert "failure ens5: no carrier\n        -> ip link set ens5 up" in output
 
 
-def test_doctor_finds_nothing_wrong_with_a_node_whose_old_token_was_refused(bench: Bench) -> None:
-    body = {"code": "NotAuthorizedOrNotFound", "message": "x"}
-    bench.cloud.faults.append(Fault("GET", POD1["private_ip_id"], 404, body, count=1))
-
-    assert run(bench, "doctor")[0] == 0
-
-
-@pytest.mark.parametrize("trouble", ["interface", "carrier", "metadata", "config", "object"])
-def test_doctor_finds_trouble(bench: Bench, trouble: str) -> None:
-    if trouble == "interface":
-        bench.ip.missing.add("ens5")
-    elif trouble == "carrier":
-        bench.ip.no_carrier.add("ens5")
-    elif trouble == "metadata":
-        bench.cloud.metadata_down = True
-    elif trouble == "config":
-        bench.config_file.unlink()
-    else:
-        bench.cloud.private_ips[POD1["private_ip_id"]]["ipAddress"] = "10.0.0.7"
+def test_doctor_as_json(bench: Bench) -> None:
+    bench.config_file.unlink()
 
     code, output, _ = run(bench, "doctor", "--json")
 
-    failures = [f for f in json.loads(output) if f["level"] == "failure"]
     assert code == 1
-    assert len(failures) == 1
-    assert failures[0]["remedy"]
+    finding = json.loads(output)[0]
+    assert (finding["level"], finding["subject"], finding["remedy"]) == (
+        "failure",
+        "configuration",
+        "run the playbook again",
+    )
+
+
+def test_help_says_what_the_exit_status_means(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ([], ["status"], ["audit"], ["claim"], ["release"], ["doctor"]):
+        with pytest.raises(SystemExit) as ended:
+            run(bench, *command, "--help")
+        assert ended.value.code == 0
+        assert "3  audit: the cloud could not be asked" in capsys.readouterr().out
 
 
 def test_token_refresh_and_show(bench: Bench) -> None:
@@ -145,7 +202,7 @@ def test_token_refresh_and_show(bench: Bench) -> None:
     assert run(bench, "token", "refresh")[0] == 0
     code, output, _ = run(bench, "token", "show")
 
-    assert (code, output) == (0, f"age 0 s, {TOKEN_LIFETIME} s left\n")
+    assert (code, output) == (0, "0 s old, 20 min left\n")
     assert (bench.run / "endpoint-127.0.0.1.json").exists()
 
 

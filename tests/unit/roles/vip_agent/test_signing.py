@@ -14,6 +14,7 @@ from cloudvip import process
 from cloudvip.errors import CloudError, ErrorKind
 from cloudvip.signing import Request, SigningClock, http_date, run_openssl, sign, signed_headers
 from cloudvip.state import State
+from cloudvip.transport import Endpoint
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
@@ -25,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from tests.unit.roles.vip_agent.fakes import FakeClock
+from tests.unit.roles.vip_agent.fakes import FakeClock, FakeCloud
 
 PRIVATE = generate_private_key(65537, 2048)
 PUBLIC = PRIVATE.public_key()
@@ -130,6 +131,14 @@ def test_a_key_that_cannot_be_read_is_a_reason_to_try_again(key: str) -> None:
         sign(key, b"message")
 
     assert error.value.kind is ErrorKind.RETRYABLE
+
+
+def test_a_key_that_cannot_be_read_does_not_break_the_next_connection(cloud: FakeCloud) -> None:
+    endpoint = Endpoint(cloud.url, str(cloud.ca_file))
+    with pytest.raises(CloudError):
+        sign("not a key", b"message")
+
+    assert endpoint.call("GET", "/20160918/privateIps/x", {"host": endpoint.netloc}, b"", 5).status == 401
 
 
 def test_a_failing_openssl_is_a_reason_to_try_again() -> None:

@@ -4,39 +4,59 @@
 import argparse
 import json
 import os
+import re
 from typing import Callable, Sequence, TextIO
 
-from cloudvip import VERSION
-from cloudvip.clock import Deadline
-from cloudvip.config import ConfigError
+from cloudvip import VERSION, process
+from cloudvip.config import ConfigError, is_group_name
+from cloudvip.doctor import Level, doctor
 from cloudvip.errors import CloudError
+from cloudvip.lookup import Api, refresh_token
 from cloudvip.model import Outcome
 from cloudvip.mover import Mover, Result
 from cloudvip.netdev import NetdevError
-from cloudvip.oci import Oci
-from cloudvip.report import Level, doctor, status, table
+from cloudvip.status import duration, status, table, verdict
 
 _CLAIM_SECONDS = 60.0
-_REFRESH_SECONDS = 20.0
+
+_EXIT = """exit status:
+  0  all is well, or done
+  1  it is not, or it failed; the reason is printed
+  2  wrong usage
+  3  audit: the cloud could not be asked, so nothing is known to be wrong
+
+The cluster decides where a group is. `claim` and `release` are for a node whose cluster does not, or does not run.
+"""
+_MANAGED = """cloudvip: the cluster manages group {0} as resource {1} and does not learn of this.
+  {2}
+  To move the group for good: crm_resource --move --resource {1} --node NODE (--clear undoes the constraint).
+"""
+_AFTER_CLAIM = (
+    "Unless it runs here already, the node where it runs lets go at its next audit, and the cluster starts it on a "
+    "node of its choice."
+)
+_AFTER_RELEASE = "If it runs here, the next monitor finds it gone, and the cluster starts it on a node of its choice."
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cloudvip", description="Virtual IP addresses of this node.", add_help=True)
+    raw = argparse.RawDescriptionHelpFormatter
+    text = "Virtual IP addresses of this node."
+    parser = argparse.ArgumentParser(prog="cloudvip", description=text, epilog=_EXIT, formatter_class=raw)
     parser.add_argument("--version", action="version", version="cloudvip " + VERSION)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, text in (
         ("status", "what is configured, claimed, on the interfaces and in the cloud"),
-        ("audit", "the same, and exit with 1 if they disagree"),
-        ("doctor", "whether a takeover would work, and what to do if not"),
+        ("doctor", "whether a takeover would work, and what to do if not; renews the token, moves nothing"),
     ):
-        command = commands.add_parser(name, help=text, description=text)
+        command = commands.add_parser(name, help=text, description=text, epilog=_EXIT, formatter_class=raw)
         command.add_argument("--json", action="store_true", help="print JSON")
     for name, text in (
-        ("claim", "move a group here; a cluster that manages the group will put it back where it wants it"),
+        ("audit", "whether the interfaces and the cloud agree with what this node has claimed; repairs nothing"),
+        ("claim", "move a group here"),
         ("release", "take a group's addresses off this node's interfaces; never touches the cloud"),
     ):
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("group", metavar="GROUP")
+        command = commands.add_parser(name, help=text, description=text, epilog=_EXIT, formatter_class=raw)
+        command.add_argument("group", metavar="GROUP", nargs="?" if name == "audit" else None)
     token = commands.add_parser("token", help="the token that a takeover signs with").add_subparsers(
         dest="token_command", metavar="COMMAND"
     )
@@ -47,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str], output: TextIO, errors: TextIO, make_mover: Callable[[], Mover] = Mover) -> int:
-    """Run one command and return the exit status: 0 all is well, 1 it is not, 2 wrong usage."""
+    """Run one command and return the exit status, see --help."""
     parser = _parser()
     options = parser.parse_args(list(argv[1:]))
     if options.command is None or (options.command == "token" and options.token_command is None):
@@ -62,14 +82,38 @@ def main(argv: Sequence[str], output: TextIO, errors: TextIO, make_mover: Callab
             return _token(mover, options, output)
         if options.command == "doctor":
             return _doctor(mover, options, output)
-        if options.command in ("status", "audit"):
-            return _status(mover, options, output)
+        if options.command == "audit":
+            return _audit(mover, options, output)
+        if options.command == "status":
+            data = status(mover)
+            output.write((json.dumps(data, indent=2) if options.json else table(data)) + "\n")
+            return 0
+        # What was claimed can be released without a configuration, but a mistyped name must not look like a success.
+        if not is_group_name(options.group) or not mover.state.claim(options.group):
+            mover.config().group(options.group)
         if options.command == "claim":
+            _warn(options.group, _AFTER_CLAIM, errors)
             return _finish(mover.claim(options.group, _CLAIM_SECONDS), errors)
+        _warn(options.group, _AFTER_RELEASE, errors)
         return _finish(mover.release(options.group), errors)
-    except (ConfigError, CloudError, NetdevError) as error:
+    except ConfigError as error:
+        errors.write(f"cloudvip: {error}\ncloudvip: the playbook writes the configuration; run it\n")
+        return 1
+    except (CloudError, NetdevError) as error:
         errors.write(f"cloudvip: {error}\n")
         return 1
+
+
+def _warn(group: str, consequence: str, errors: TextIO) -> None:
+    """Say what follows if the cluster manages the group. A node without Pacemaker, or with it down, has no such."""
+    having = f"instance_attributes/nvpair[@name='group' and @value='{group}']"
+    query = ["cibadmin", "--query", "--xpath", f"//primitive[@provider='cloudvip' and {having}]"]
+    try:
+        found = re.search(rb"<primitive\b[^>]*\sid=\"([^\"]+)\"", process.run(query, timeout=5.0))
+    except process.ProcessError:
+        return
+    if found:
+        errors.write(_MANAGED.format(group, found.group(1).decode("utf-8", "replace"), consequence))
 
 
 def _finish(result: Result, errors: TextIO) -> int:
@@ -79,17 +123,19 @@ def _finish(result: Result, errors: TextIO) -> int:
     return 1
 
 
-def _status(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:
-    data = status(mover)
-    output.write((json.dumps(data, indent=2) if options.json else table(data)) + "\n")
-    if options.command == "status":
-        return 0
-    agree = all(
-        vip["cloud"] == vip["local"] == ("here" if vip["claimed"] else "elsewhere") and not vip["pending"]
-        for group in data["groups"].values()
-        for vip in group["vips"]
-    )
-    return 0 if agree else 1
+def _audit(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:
+    if options.group:
+        mover.config().group(options.group)
+    groups = status(mover)["groups"]
+    codes = set()
+    for name in [options.group] if options.group else groups:
+        wrong, unknown = verdict(groups[name])
+        codes.add(1 if wrong else 3 if unknown else 0)
+        held = "held by this node" if groups[name]["claimed"] else "not held by this node"
+        lines = wrong + [f"unknown: {text}" for text in unknown] or [f"as it should be, {held}"]
+        output.write("".join(f"{name}: {line}\n" for line in lines))
+    # What is known to be wrong weighs more than what is not known.
+    return 1 if 1 in codes else max(codes, default=0)
 
 
 def _doctor(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:
@@ -98,26 +144,24 @@ def _doctor(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:
         output.write(json.dumps([dict(f._asdict(), level=f.level.value) for f in findings], indent=2) + "\n")
     else:
         for finding in findings:
-            remedy = f" -> {finding.remedy}" if finding.remedy else ""
-            output.write(f"{finding.level.value:8}{finding.subject}: {finding.text}{remedy}\n")
+            output.write(f"{finding.level.value:8}{finding.subject}: {finding.text}\n")
+            if finding.remedy:
+                output.write(f"{'':8}-> {finding.remedy}\n")
     return 1 if any(finding.level is Level.FAILURE for finding in findings) else 0
 
 
 def _token(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:
     config = mover.config()
-    client = Oci(config.oci, mover.state, mover.clock)
+    session = Api(mover, config.oci, 0.0).session
     if options.token_command == "refresh":
-        if options.due and not client.session.due():
+        if options.due and not session.due():
             return 0
-        vnic_ids = [vip.vnic_id for group in config.groups.values() for vip in group.vips]
-        deadline = Deadline(mover.clock, _REFRESH_SECONDS)
-        client.session.refresh(lambda fresh: not vnic_ids or client.accepts(fresh, vnic_ids[0], deadline))
-        client.remember_address()
+        refresh_token(mover, config.oci, [vip for group in config.groups.values() for vip in group.vips])
         mover.log.info("token: refreshed")
-    credential = client.session.cached()
+    credential = session.cached()
     if credential is None:
         output.write("no token\n")
         return 1
     now = mover.clock.now()
-    output.write(f"age {now - credential.issued:.0f} s, {credential.expires - now:.0f} s left\n")
+    output.write(f"{duration(now - credential.issued)} old, {duration(credential.expires - now)} left\n")
     return 0

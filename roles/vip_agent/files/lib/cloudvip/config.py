@@ -3,7 +3,6 @@
 
 import json
 import re
-import socket
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from cloudvip.model import Group, Vip
@@ -113,6 +112,9 @@ class _Reader:
 
 def _address(reader: _Reader) -> str:
     """The address in the form that the kernel gives it, so that equal addresses are equal texts."""
+    # Imported here: the monitor of a group that is held does not read the configuration, and runs every few seconds.
+    import socket
+
     value = reader.text("address", _is_text, _ADDRESS)
     family = socket.AF_INET6 if ":" in value else socket.AF_INET
     try:

@@ -75,8 +75,6 @@ class Mover:
         seconds: how long it may take.
         """
         self.log.decision(Operation.CLAIM.value, name, "started")
-        # Loading TLS takes longer than looking at the interfaces, and a takeover waits for both.
-        threading.Thread(target=__import__, args=("cloudvip.oci",), daemon=True).start()
         return self._alone(Operation.CLAIM, name, seconds, self._claim)
 
     def release(self, name: str) -> Result:

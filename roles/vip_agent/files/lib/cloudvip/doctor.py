@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a takeover would work, and what to do if not: everything that one needs, tried without moving anything."""
+
+import enum
+import ipaddress
+import json
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from cloudvip.config import Config, ConfigError
+from cloudvip.errors import CloudError, ErrorKind
+from cloudvip.lookup import Api, Holder, path_of, refresh_token
+from cloudvip.metadata import Metadata
+from cloudvip.model import Truth, Vip
+from cloudvip.mover import Mover
+from cloudvip.netdev import Interface, NetdevError, find
+from cloudvip.status import duration
+
+_SECONDS = 20.0
+_IPV4 = "/proc/sys/net/ipv4/"
+_PLAYBOOK = "run the playbook again"
+
+
+class Level(enum.Enum):
+    """FAILURE: a takeover would not work. WARNING: it would, but something is not as it should be."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+class Finding(NamedTuple):
+    """One thing that doctor looked at. remedy: what to do about it; empty if all is well."""
+
+    level: Level
+    subject: str
+    text: str
+    remedy: str = ""
+
+
+def doctor(mover: Mover) -> List[Finding]:
+    """All findings, in the order in which a person would look."""
+    try:
+        config = mover.config()
+    except ConfigError as error:
+        return [Finding(Level.FAILURE, "configuration", str(error), _PLAYBOOK)]
+    return _Examination(mover, config).findings
+
+
+def _sysctl(name: str) -> str:
+    try:
+        with open(_IPV4 + name, encoding="ascii") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""
+
+
+class _Examination:
+    def __init__(self, mover: Mover, config: Config) -> None:
+        self.findings: List[Finding] = []
+        self._mover = mover
+        self._config = config
+        self._vips = [vip for group in config.groups.values() for vip in group.vips]
+        # One VIP for each VNIC, and one for each kind of object in each subnet, stand for the others there.
+        self._vnics: Dict[str, Vip] = {}
+        self._places: Dict[Tuple[bool, str], Vip] = {}
+        for vip in self._vips:
+            self._vnics.setdefault(vip.vnic_id, vip)
+            self._places.setdefault((vip.ipv6, vip.subnet_id), vip)
+        groups, vips = len(config.groups), len(self._vips)
+        self._ok("configuration", f"{groups} group{'s' * (groups != 1)}, {vips} VIP{'s' * (vips != 1)}")
+        vnics = self._metadata(config)
+        interfaces = self._interfaces(vnics)
+        if self._token(config):
+            api = Api(mover, config.oci, _SECONDS)
+            held = api.holders(self._vips)
+            for vip in self._places.values():
+                self._permissions(api, vip, held[vip.address])
+            self._clock(api)
+            self._forwarding(api)
+        else:
+            unasked = Holder(Truth.UNKNOWN, None, "without a token the cloud cannot be asked")
+            held = {vip.address: unasked for vip in self._vips}
+        self._holders(config, held)
+        self._stale(config, interfaces, vnics)
+
+    def _ok(self, subject: str, text: str) -> None:
+        self.findings.append(Finding(Level.OK, subject, text))
+
+    def _warn(self, subject: str, text: str, remedy: str) -> None:
+        self.findings.append(Finding(Level.WARNING, subject, text, remedy))
+
+    def _fail(self, subject: str, text: str, remedy: str) -> None:
+        self.findings.append(Finding(Level.FAILURE, subject, text, remedy))
+
+    def _metadata(self, config: Config) -> Optional[Dict[str, Any]]:
+        """This node's VNICs by their OCID, as the metadata service knows them; None if it cannot be asked."""
+        url, subject = config.oci.metadata_url, "metadata service"
+        try:
+            service = Metadata(url)
+            instance = service.get("instance/id")
+            vnics = {vnic["vnicId"]: vnic for vnic in json.loads(service.get("vnics/"))}
+        except (CloudError, KeyError, TypeError, ValueError) as error:
+            remedy = f"as root, curl -H 'Authorization: Bearer Oracle' {url}/instance/id has to print this instance's"
+            self._fail(subject, str(error), remedy + " OCID: look at the route and the firewall, not at proxies")
+            return None
+        if instance != config.oci.instance_id:
+            text = f"this is instance {instance}, the configuration is that of {config.oci.instance_id}"
+            self._fail(subject, text, _PLAYBOOK)
+        else:
+            self._ok(subject, "answers for this instance")
+        return vnics
+
+    def _interfaces(self, vnics: Optional[Dict[str, Any]]) -> List[Interface]:
+        try:
+            interfaces = self._mover.netdev.read()
+        except NetdevError as error:
+            self._fail("interfaces", str(error), "install iproute2")
+            return []
+        for vip in self._vnics.values():
+            before = len(self.findings)
+            interface = find(interfaces, vip)
+            name = interface.name if interface else vip.interface
+            if vnics is not None:
+                self._vnic(name, vip, vnics.get(vip.vnic_id))
+            if interface is None:
+                self._fail(name, f"no interface has the MAC address {vip.mac}", f"attach the VNIC, or {_PLAYBOOK}")
+                continue
+            if not interface.carrier:
+                self._fail(name, "no carrier", f"ip link set {name} up; look at the VNIC's attachment")
+            if name != vip.interface:
+                self._warn(name, f"was called {vip.interface} when it was configured", _PLAYBOOK)
+            # The kernel takes the higher one.
+            if max(_sysctl(f"conf/{scope}/rp_filter") for scope in ("all", name)) == "1":
+                text = "strict reverse-path check: what arrives here and is answered through another is dropped"
+                key = f"net.ipv4.conf.{name.replace('.', '/')}.rp_filter"
+                self._warn(name, text, f"sysctl -w {key}=2, and the same in /etc/sysctl.d")
+            if len(self.findings) == before:
+                self._ok(name, f"has {vip.mac}, a carrier and no strict reverse-path check")
+        return interfaces
+
+    def _vnic(self, name: str, vip: Vip, vnic: Optional[Dict[str, Any]]) -> None:
+        """Whether a VNIC is this instance's, with the MAC address and the subnet that its VIPs need."""
+        if vnic is None:
+            self._fail(name, f"{vip.vnic_id} is not a VNIC of this instance", f"attach it, or {_PLAYBOOK}")
+            return
+        mac = str(vnic.get("macAddr", "")).lower()
+        if mac != vip.mac:
+            self._fail(name, f"{vip.vnic_id} has the MAC address {mac}, in the configuration {vip.mac}", _PLAYBOOK)
+        for ours in self._vips:
+            cidr = vnic.get("ipv6SubnetCidrBlock" if ours.ipv6 else "subnetCidrBlock")
+            if ours.vnic_id != vip.vnic_id or not cidr:
+                continue
+            if ipaddress.ip_address(ours.address) not in ipaddress.ip_network(cidr):
+                text = f"{ours.address} is not in the VNIC's subnet {cidr}, so the API will not move it here"
+                self._fail(name, text, "correct the VIP's address or interface in the inventory")
+
+    def _token(self, config: Config) -> bool:
+        """Whether there is one to sign with."""
+        try:
+            refresh_token(self._mover, config.oci, self._vips)
+            problem = ""
+        except CloudError as error:
+            problem = str(error)
+        credential = Api(self._mover, config.oci, 0).session.cached()
+        left = credential.expires - self._mover.clock.now() if credential else 0.0
+        if not problem:
+            self._ok("token", f"renewed, {duration(left)} left")
+            return True
+        remedy = "is the federation endpoint reachable, the clock right, the metadata service in order?"
+        state = f"the present one has {duration(left)} left" if left > 0 else "and there is none that lives"
+        self._fail("token", f"cannot be renewed, {state}: {problem}", remedy)
+        return left > 0
+
+    def _permissions(self, api: Api, vip: Vip, holder: Holder) -> None:
+        """Try every operation of a takeover on one VIP, the write in such a way that it changes nothing."""
+        kind, use, allow = (
+            ("Ipv6", "manage ipv6s", "IPV6") if vip.ipv6 else ("PrivateIp", "use private-ips", "PRIVATE_IP")
+        )
+        permission = (
+            f"{_PLAYBOOK}: the policy has to let this node's dynamic group {use} ({allow}_READ, {allow}_UPDATE) and "
+            "use vnics (VNIC_ASSIGN, VNIC_UNASSIGN) in the compartment"
+        ) + ", and inspect virtual-network-family" * vip.ipv6
+        unreachable = f"does {self._config.oci.endpoint} answer this node at all?"
+        if holder.truth is Truth.UNKNOWN:
+            text = f"subnet of {vip.address}: {holder.detail}"
+            self._fail(f"List{kind}s", text, permission if holder.refused else unreachable)
+            return
+        self._ok(f"List{kind}s", f"allowed in the subnet of {vip.address}")
+        what = "Get" + kind
+        target = f"{path_of(vip.ipv6)}/{vip.private_ip_id}"
+        try:
+            answer = api.call(what, "GET", target)
+            vnic_id, etag = answer.json()["vnicId"], answer.headers.get("etag", "")
+            self._ok(what, f"allowed for {vip.address}")
+            what = "Update" + kind
+            # It names the VNIC that has the VIP already, and if another node takes the VIP over at this very moment,
+            # the etag is no longer the object's and the request is refused.
+            body = {"vnicId": vnic_id} if vnic_id else {"lifetime": "RESERVED"}
+            api.call(what, "PUT", target, body, if_match=etag or "none")
+        except CloudError as error:
+            if error.kind is not ErrorKind.CONFLICT:
+                refused = error.kind is ErrorKind.PERMISSION
+                self._fail(what, f"{vip.address}: {error}", permission if refused else unreachable)
+                return
+        except (KeyError, TypeError):
+            self._fail(what, f"{vip.address}: the answer is not a private IP", unreachable)
+            return
+        self._ok(what, f"allowed for {vip.address} (it was left where it is)")
+
+    def _clock(self, api: Api) -> None:
+        if not api.skew:
+            self._ok("clock", "within a minute of the API's")
+            return
+        side = "behind" if api.skew > 0 else "ahead of"
+        text = f"{duration(abs(api.skew))} {side} the API's; signatures are corrected for it"
+        self._warn("clock", text, "synchronise it: chronyc tracking, timedatectl")
+
+    def _forwarding(self, api: Api) -> None:
+        if _sysctl("ip_forward") != "1":
+            return
+        for vnic_id, vip in self._vnics.items():
+            subject = f"source/destination check of {vip.interface}"
+            try:
+                checked = not api.call("GetVnic", "GET", "vnics/" + vnic_id).json()["skipSourceDestCheck"]
+            except (CloudError, KeyError, TypeError) as error:
+                self._warn(subject, f"cannot be read: {error}", "allow VNIC_READ, or look at the VNIC in the console")
+                continue
+            if checked:
+                text = "is on, so the cloud drops what this node forwards"
+                self._warn(subject, text, f"set skipSourceDestCheck of {vnic_id}, as the playbook does for routers")
+            else:
+                self._ok(subject, "is off, this node may forward")
+
+    def _holders(self, config: Config, held: Dict[str, Holder]) -> None:
+        for name, group in config.groups.items():
+            claim = self._mover.state.claim(name)
+            claimed = {vip.address for vip in claim.vips} if claim and claim.complete else set()
+            for vip in group.vips:
+                holder, subject = held[vip.address], "holder of " + vip.address
+                mine = vip.address in claimed
+                if holder.truth is Truth.UNKNOWN:
+                    text = f"cannot be read, so any other node or instance may have it: {holder.detail}"
+                    self._warn(subject, text, "see the findings above")
+                elif holder.detail:
+                    self._fail(subject, holder.detail, _PLAYBOOK)
+                elif mine is (holder.truth is Truth.HERE):
+                    here = "this node" if mine else holder.vnic_id or "no VNIC"
+                    self._ok(subject, here)
+                elif mine:
+                    text = f"{holder.vnic_id or 'no VNIC'}, although this node has claimed it"
+                    self._warn(subject, text, f"cloudvip audit {name}; what does the cluster say?")
+                else:
+                    text = "this node, which has not claimed it and does not serve it"
+                    self._warn(subject, text, f"what does the cluster say? by hand: cloudvip claim {name}")
+
+    def _stale(self, config: Config, interfaces: List[Interface], vnics: Optional[Dict[str, Any]]) -> None:
+        claims = [claim for claim in map(self._mover.state.claim, config.groups) if claim]
+        covered = {vip.address for claim in claims for vip in claim.vips}
+        configured = {vip.address: name for name, group in config.groups.items() for vip in group.vips}
+        primary = {str(vnic.get("privateIp")) for vnic in (vnics or {}).values()}
+        ours = {interface.name for interface in interfaces if any(find([interface], v) for v in self._vnics.values())}
+        found = False
+        for interface in interfaces:
+            for address, prefix in interface.addresses.items():
+                # The mover puts every address on as a /32, and nothing else on these interfaces does.
+                foreign = prefix == 32 and interface.name in ours and address not in primary
+                if address not in covered and (address in configured or foreign):
+                    group = configured.get(address)
+                    remedy = f"cloudvip release {group}" if group else f"ip address delete {address}/{prefix} dev "
+                    text = f"is on {interface.name}, but no claim of this node covers it"
+                    self._warn("stale " + address, text, remedy if group else remedy + interface.name)
+                    found = True
+        if interfaces and not found:
+            self._ok("addresses", "none on the interfaces that is not claimed")
