@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lab import cli_drill, host, paths, topology
+from lab import cli_campaign, cli_drill, host, paths, topology
 from lab.cloud import pki
 from lab.control import Control, LabError, Status, parse_status
 from lab.nodes import image, podman
@@ -30,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 cli_drill.register(app)
+cli_campaign.register(app)
 _console = Console(stderr=True)
 _BOOT_SECONDS = 60.0
 

@@ -21,7 +21,7 @@ import pytest
 from lab import paths
 from lab.control import Control, Status
 from lab.fabric import ns
-from lab.nodes import podman
+from lab.nodes import image, podman
 from lab.topology import API_ADDRESS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,12 +29,26 @@ BIN = Path(sys.executable).parent
 _ENVIRONMENT = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
 T = TypeVar("T")
 # What needs bare nodes comes first, so that the cluster is built once.
-_ORDER = ["lifecycle", "cloud_semantics", "playbook", "failover", "sdk_and_cli", "pair"]
+_ORDER = [
+    "lifecycle", "cloud_semantics", "playbook", "failover", "failures", "outages", "campaign", "sdk_and_cli",
+    "pair", "pair_failures",
+]  # fmt: skip
 _RECAP = re.compile(r"^(\S+)\s*: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _ORDER.index(item.path.stem.removeprefix("test_")))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--outage", type=int, default=20, help="seconds that an outage of the cloud's services lasts")
+
+
+@pytest.fixture
+def outage(request: pytest.FixtureRequest) -> int:
+    """How long an outage lasts, in seconds."""
+    seconds: int = request.config.getoption("--outage")
+    return seconds
 
 
 def wait_until(what: str, probe: Callable[[], T], seconds: float = 30) -> T:
@@ -78,8 +92,8 @@ class Lab:
             pytest.fail(f"lab {' '.join(arguments)}: rc {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def up(self, topology: str) -> Status:
-        self.run("up", "--topology", topology)
+    def up(self, topology: str, release: str = image.RELEASES[0]) -> Status:
+        self.run("up", "--topology", topology, "--release", release)
         return self.control.status()
 
     def down(self) -> None:

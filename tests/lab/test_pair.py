@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two nodes, one subnet, and no package cache: the two-node tutorials' shape, on machines as bare as they come."""
+"""Two nodes, one subnet, and no package cache: the two-node tutorials' shape, on machines as bare as they come.
+
+On three generations of the stack: Pacemaker 2.0, 2.1 and 3.0, Python 3.9, 3.11 and 3.13.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,18 @@ import json
 
 import pytest
 
+from lab.nodes import image
 from tests.lab.conftest import Lab
 from tests.lab.test_failover import check
 
 INVENTORY = "inventory/lab-pair"
 
 
-@pytest.fixture(scope="module")
-def pair(lab: Lab) -> Lab:
+@pytest.fixture(scope="module", params=image.RELEASES)
+def pair(lab: Lab, request: pytest.FixtureRequest) -> Lab:
     """The cluster of inventory/lab-pair, on nodes whose image's warm package cache was emptied."""
     lab.down()
-    lab.up("pair")
+    lab.up("pair", request.param)
     for node in ("n1", "n2"):
         lab.sh(node, "apt-get clean && find /var/lib/apt/lists -type f -delete")
     lab.converge(INVENTORY)
@@ -31,6 +35,17 @@ def test_a_pair_is_built_from_bare_nodes_and_a_second_run_changes_nothing(pair: 
 @pytest.mark.parametrize("kind", ["kill", "move"])
 def test_the_other_node_takes_over(pair: Lab, kind: str) -> None:
     check(pair.drill(kind))
+
+
+def test_the_agent_is_a_good_citizen_by_ocf_tester(pair: Lab) -> None:
+    pair.sh("n1", "apt-get install --yes --no-install-recommends resource-agents libxml2-utils")
+    pair.sh("n1", "crm_attribute --name maintenance-mode --update true")
+    try:
+        agent = "/usr/lib/ocf/resource.d/cloudvip/vips"
+        said = pair.sh("n1", f"ocf-tester -n test -o group=main {agent} 2>&1", check=False)
+        assert f"{agent} passed all tests" in said, said
+    finally:
+        pair.sh("n1", "crm_attribute --name maintenance-mode --delete")
 
 
 def test_more_vips_than_a_vnic_holds_are_refused(pair: Lab) -> None:

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A scene: a cluster that is well, under a probe, to which something happens; and that is well again in the end."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Any, NamedTuple, Self
+
+import pytest
+
+from lab.campaign import Observer
+from lab.control import Act, Direction
+from lab.probe import NS_PER_S, Probe, plan_targets
+from tests.lab.conftest import Lab, wait_until
+
+GROUP = "main"
+RESOURCE = f"cloudvip-{GROUP}"
+CONFIG = "/etc/cloudvip/config.json"
+AUDIT = f"/run/cloudvip/audit-{GROUP}.json"
+_AGENT = "/usr/lib/ocf/resource.d/cloudvip/vips"
+_HEALING: dict[Act, Act] = {
+    "kill": "start", "freeze": "thaw", "hang": "unhang", "partition": "heal", "linkdown": "linkup",
+}  # fmt: skip
+
+
+class Answer(NamedTuple):
+    """What the agent returned and wrote."""
+
+    code: int
+    text: str
+    seconds: float
+
+
+class Scene:
+    """What a test does to the cluster and sees of it, from `with` on. What it breaks is healed at the end."""
+
+    def __init__(self, lab: Lab, interval_ms: float = 10.0) -> None:
+        self.lab = lab
+        self.control = lab.control
+        status = self.control.status()
+        self.nodes = [n.name for n in status.nodes]
+        self.vips = {ip.address: ip.id for ip in status.floating}
+        self.since = 0
+        self._targets = plan_targets(status)
+        self._observer = Observer(self.control, self.vips)
+        self._probe = Probe(self._targets, interval_ms=interval_ms)
+        self._heal: list[tuple[Act, str, str | None]] = []
+        self._moved = False
+
+    def __enter__(self) -> Self:
+        self.control.clear_faults()
+        self._probe.start()
+        try:
+            self.well()
+        except BaseException:
+            self._probe.stop()
+            raise
+        self.since = time.monotonic_ns()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.heal()
+            if kind is None:
+                self.well()
+        finally:
+            self._probe.stop()
+
+    def well(self, within: float = 90.0) -> None:
+        """Wait until all is as it must be: see lab.campaign.problems."""
+        wrong = self._observer.wait(self._probe, within)
+        if wrong:
+            pytest.fail(f"not well after {within:.0f} s: " + "; ".join(wrong))
+
+    # -- what happens --------------------------------------------------------------------------------------------------
+
+    def fault(self, effect: str, **scope: Any) -> None:
+        """A fault of the cloud, until the faults are cleared."""
+        self.control.add_fault({"effect": effect, **scope})
+
+    def hits(self) -> int:
+        """How many requests were struck by a fault."""
+        return sum(int(f["hits"]) for f in self.control.faults())
+
+    def hit(self, act: Act, node: str, *, interface: str | None = None, direction: Direction = "both") -> None:
+        """Break something of a node."""
+        self._heal.append((_HEALING[act], node, interface))
+        self.control.nemesis(act, node, interface=interface, direction=direction)
+
+    def move(self, to: str | None = None) -> None:
+        """Have the cluster move the group, to a given node or to any other."""
+        self._moved = True
+        where = f" --node {to}" if to else ""
+        self.sh(self.holder, f"crm_resource --resource {RESOURCE} --move{where}")
+
+    def settle(self) -> None:
+        """Take back what a move said about where the group is to be."""
+        self._moved = False
+        node = next(n for n in self.nodes if self.control.status().node(n).state == "RUNNING")
+        self.sh(node, f"crm_resource --resource {RESOURCE} --clear")
+
+    def heal(self) -> None:
+        """End all that was done."""
+        self.control.clear_faults()
+        for act, node, interface in reversed(self._heal):
+            self.control.nemesis(act, node, interface=interface)
+        self._heal.clear()
+        if self._moved:
+            self.settle()
+
+    def sh(self, node: str, command: str, *, check: bool = True) -> str:
+        return self.lab.sh(node, command, check=check)
+
+    def agent(
+        self, node: str, action: str, *, level: int = 0, every: int = 0, timeout: int = 30, wrapper: str = ""
+    ) -> Answer:
+        """Run an action of the resource agent as the cluster would. `every`, `timeout`: seconds."""
+        settings = {
+            "OCF_ROOT": "/usr/lib/ocf",
+            "OCF_RESKEY_group": GROUP,
+            "OCF_RESKEY_CRM_meta_timeout": timeout * 1000,
+            "OCF_RESKEY_CRM_meta_interval": every * 1000,
+            "OCF_CHECK_LEVEL": level,
+        }
+        words = " ".join(f"{k}={v}" for k, v in settings.items())
+        began = time.monotonic()
+        text = self.sh(node, f"{wrapper} env {words} {_AGENT} {action} 2>&1; echo code $?")
+        code = re.search(r"code (\d+)\s*$", text)
+        assert code is not None
+        return Answer(int(code[1]), text[: code.start()], time.monotonic() - began)
+
+    def audit(self, node: str) -> Answer:
+        """The cluster's audit, now: as if none had been for a while."""
+        self.sh(node, f"rm -f {AUDIT}")
+        return self.agent(node, "monitor", level=10, every=60)
+
+    # -- what is seen --------------------------------------------------------------------------------------------------
+
+    @property
+    def holder(self) -> str:
+        """The node that the cloud delivers all the addresses to."""
+        holders = set(self.lab.holders().values())
+        if len(holders) != 1:
+            pytest.fail(f"not one holder: {self.lab.holders()}")
+        (holder,) = holders
+        assert holder is not None
+        return holder
+
+    @property
+    def others(self) -> list[str]:
+        holder = self.holder
+        return [n for n in self.nodes if n != holder]
+
+    def wait_for_takeover(self, old: str, seconds: float = 30) -> str:
+        """Wait until the cloud delivers all the addresses to one node that is not `old`."""
+
+        def new() -> str | None:
+            holders = set(self.lab.holders().values())
+            return next(iter(holders)) if len(holders) == 1 and old not in holders else None
+
+        return str(wait_until(f"all addresses away from {old}", new, seconds))
+
+    def configured(self, node: str) -> set[str]:
+        """The addresses on a node's interfaces."""
+        return {a["local"] for i in json.loads(self.sh(node, "ip -json address")) for a in i["addr_info"]}
+
+    def lost(self) -> dict[str, int]:
+        """Target to the number of packets that were not answered, of those that lost any."""
+        time.sleep(0.3)  # what is on its way
+        measured = {t.name: self._probe.measure(t, self.since) for t in self._targets}
+        assert all(m.sent for m in measured.values())
+        return {name: m.lost for name, m in measured.items() if m.lost}
+
+    def back_after(self, since: int) -> float:
+        """Seconds from `since` (monotonic ns) until the last target answered again; to be asked when all do."""
+        ends = []
+        for target in self._targets:
+            for outage in self._probe.measure(target, self.since).outages:
+                assert outage.end is not None, f"{target.name} does not answer"
+                ends.append(outage.end)
+        return max(0, max(ends, default=since) - since) / NS_PER_S
+
+    def events(self, kind: str, since: int | None = None) -> list[dict[str, Any]]:
+        return [e for e in self.control.events(since or self.since) if e["kind"] == kind]
+
+    def moves(self) -> list[str]:
+        """Where the data plane was turned to, one for each address and time."""
+        return [str(e["port"]) for e in self.events("moved")]
+
+    def claims_of(self, node: str, since: int) -> list[dict[str, Any]]:
+        """A node's requests that change something."""
+        return [e for e in self.events("api", since) if e["instance"] == node and e["method"] == "PUT"]
+
+    def status(self, node: str) -> dict[str, dict[str, Any]]:
+        """Address -> what `cloudvip status` says of it."""
+        said = json.loads(self.sh(node, "cloudvip status --json"))
+        return {vip["address"]: vip for vip in said["groups"][GROUP]["vips"]}
+
+    def cloud_truths(self, node: str) -> set[str]:
+        """Where `cloudvip status` says the cloud delivers the addresses: here, elsewhere or unknown."""
+        return {vip["cloud"] for vip in self.status(node).values()}
+
+    def failures(self, node: str) -> str:
+        """The failed actions that the cluster remembers, in its words."""
+        return self.sh(node, "crm_mon --one-shot --exclude=all --include=failures,failcounts")
