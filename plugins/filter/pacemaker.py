@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,17 +17,15 @@ PREFERENCE = "50"
 # every node fails in turn, and the first must be allowed again by then: as long as all are banned nobody tries, and the
 # addresses stay away although the cloud is back. The stickiness keeps a group that runs from going back.
 FAILURE_TIMEOUT = "5s"
-# With several holders at once, the releases before stop all of them; from here on only the ones that are too many.
-STOP_UNEXPECTED_SINCE = (2, 1, 3)
+# Of several holders (a node woke that had been taken for dead) the cloud delivers to one only, and which one Pacemaker
+# cannot know. All are stopped and one is started, which claims anew: less than a second, and right in any case.
+MULTIPLE_ACTIVE = "stop_start"
 
 
-def pacemaker_resources(
-    model: Mapping[str, Any], revisions: Mapping[str, str], version: str = "2.1.5"
-) -> dict[str, list[dict[str, Any]]]:
+def pacemaker_resources(model: Mapping[str, Any], revisions: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
     """Return the resources and locations that serve the model's VIP groups, for the module ``pacemaker_cib``.
 
     :param revisions: group name -> revision of its addresses; a new one has the holder take them up by a reload
-    :param version: of Pacemaker
     """
     groups = {group["name"]: group for group in model["groups"]}
     lost = sorted(groups.keys() - revisions.keys())
@@ -37,7 +34,7 @@ def pacemaker_resources(
     gone = sorted({vip["group"] for vip in model["absent"]} - groups.keys())
     return {
         "resources": [
-            *({"id": _resource_id(name), **_present(name, revisions[name], version)} for name in groups),
+            *({"id": _resource_id(name), **_present(name, revisions[name])} for name in groups),
             *({"id": _resource_id(name), "state": "absent"} for name in gone),
         ],
         "locations": [_location(name, groups[name]["preferred_node"]) for name in groups],
@@ -48,15 +45,17 @@ def _resource_id(group: str) -> str:
     return f"cloudvip-{group}"
 
 
-def _present(group: str, revision: str, version: str) -> dict[str, Any]:
-    meta = {"migration-threshold": "1", "failure-timeout": FAILURE_TIMEOUT, "resource-stickiness": STICKINESS}
-    if _release(version) >= STOP_UNEXPECTED_SINCE:
-        meta["multiple-active"] = "stop_unexpected"
+def _present(group: str, revision: str) -> dict[str, Any]:
     return {
         "state": "present",
         "agent": AGENT,
         "params": {"group": group, "revision": revision},
-        "meta": meta,
+        "meta": {
+            "migration-threshold": "1",
+            "failure-timeout": FAILURE_TIMEOUT,
+            "resource-stickiness": STICKINESS,
+            "multiple-active": MULTIPLE_ACTIVE,
+        },
         "operations": [
             _operation("start", "0s", "60s"),
             _operation("stop", "0s", "20s"),
@@ -78,13 +77,6 @@ def _location(group: str, node: str | None) -> dict[str, Any]:
     if node is None:
         return location
     return {**location, "state": "present", "resource": _resource_id(group), "node": node, "score": PREFERENCE}
-
-
-def _release(version: str) -> tuple[int, ...]:
-    found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
-    if found is None:
-        raise AnsibleFilterError(f"version = {version!r}: expected one of Pacemaker, such as 2.1.5")
-    return tuple(int(part) for part in found.groups())
 
 
 class FilterModule:

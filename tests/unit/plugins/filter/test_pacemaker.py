@@ -46,13 +46,10 @@ def test_a_node_that_failed_is_left_at_once_and_allowed_again_soon() -> None:
     assert resource["meta"]["failure-timeout"] == "5s"
 
 
-@pytest.mark.parametrize(
-    ("version", "expected"), [("2.1.2", None), ("2.1.3", "stop_unexpected"), ("3.0.0-rc1", "stop_unexpected")]
-)
-def test_only_unexpected_holders_are_stopped_where_pacemaker_can(version: str, expected: str | None) -> None:
-    (resource,) = pacemaker_resources(model("main"), {"main": "r"}, version)["resources"]
+def test_of_several_holders_one_claims_anew() -> None:
+    (resource,) = pacemaker_resources(model("main"), {"main": "r"})["resources"]
 
-    assert resource["meta"].get("multiple-active") == expected
+    assert resource["meta"]["multiple-active"] == "stop_start"
 
 
 def test_a_preference_is_weaker_than_the_stickiness() -> None:
@@ -86,8 +83,3 @@ def test_a_group_whose_vips_are_all_absent_is_removed() -> None:
 def test_a_group_without_a_revision_is_refused() -> None:
     with pytest.raises(AnsibleFilterError, match=r"expected one for each group, \['other'\] have none"):
         pacemaker_resources(model("main", "other"), {"main": "r"})
-
-
-def test_an_odd_version_is_refused() -> None:
-    with pytest.raises(AnsibleFilterError, match="version = 'unknown'"):
-        pacemaker_resources(model("main"), {"main": "r"}, "unknown")
