@@ -54,7 +54,7 @@ def test_the_entry_points_run_what_is_compiled(node: Path) -> None:
     assert run(node / "cloudvip", "--version") == f"cloudvip {VERSION}\n"
     assert '<resource-agent name="vips"' in run(node / "vips", "meta-data")
     for entry in ("cloudvip", "vips"):
-        imports = (node / entry).read_text().rpartition("sys.exit")[0]
+        imports = (node / entry).read_text().rpartition("leave(")[0]
         loaded = run(sys.executable, "-IS", "-c", f"{imports}\nprint(sys.modules[main.__module__].__file__)")
         assert loaded.startswith(f"{node}/cloudvip.zip/{sys.implementation.cache_tag}/cloudvip/")
 

@@ -88,7 +88,7 @@ NO, OK, BAD = Outcome.NOT_RUNNING, Outcome.SUCCESS, Outcome.FAILED
             NO,
             id="no claim, unreadable",
         ),
-        pytest.param(seen(A, claimed=False), seen(B, claimed=False), False, (), OK, OK, id="no claim, yet all there"),
+        pytest.param(seen(A, claimed=False), seen(B, claimed=False), False, (), BAD, BAD, id="no claim, yet all there"),
         pytest.param(
             seen(A, claimed=False),
             seen(B, claimed=False, local=ELSEWHERE),

@@ -533,6 +533,52 @@ def test_audit_lets_go_when_the_whole_group_is_elsewhere_and_never_takes_it_back
     assert bench.mover.monitor("main", True) == (Outcome.NOT_RUNNING, "")
 
 
+def yielded(bench: Bench, split: str) -> None:
+    """An audit let go of the group while the cluster was split like that."""
+    bench.mover.claim("main", 50)
+    lose(bench, TRANSIT, POD1)
+    assert bench.mover.audit("main", 25, True, lambda: split).outcome is Outcome.NOT_RUNNING
+    bench.cloud.calls.clear()
+
+
+def test_what_a_split_cluster_let_go_is_not_taken_back_for_a_while(bench: Bench) -> None:
+    yielded(bench, "vr2")
+
+    result = bench.mover.claim("main", 50, lambda: "vr2")
+
+    assert result.outcome is Outcome.FAILED
+    assert result.reason == (
+        "another node took the group over while this one did not see vr2; not taken back for 600 s"
+    )
+    assert bench.cloud.calls == []
+    assert not bench.has(POD1["address"])
+    bench.clock.sleep(601)
+    assert bench.mover.claim("main", 50, lambda: "vr2").outcome is Outcome.SUCCESS
+    # And so does the other half, now and then: that is slow enough.
+    assert bench.mover.audit("main", 25, True, lambda: "vr2").outcome is Outcome.SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("at_audit", "at_claim"),
+    [("vr2", ""), ("vr2", "vr3"), ("vr2", "vr2, vr3"), ("", "vr2"), ("", "")],
+    ids=["healed", "another one", "one more", "split since", "never split"],
+)
+def test_what_was_let_go_is_claimed_at_once_when_the_cluster_is_another(
+    bench: Bench, at_audit: str, at_claim: str
+) -> None:
+    yielded(bench, at_audit)
+
+    assert bench.mover.claim("main", 50, lambda: at_claim).outcome is Outcome.SUCCESS
+
+
+def test_a_person_takes_back_what_a_split_cluster_let_go(bench: Bench) -> None:
+    yielded(bench, "vr2")
+
+    assert bench.mover.claim("main", 50).outcome is Outcome.SUCCESS
+    assert bench.mover.release("main").outcome is Outcome.SUCCESS
+    assert bench.mover.claim("main", 50, lambda: "vr2").outcome is Outcome.SUCCESS
+
+
 def test_audit_that_cannot_let_go_says_which_address_is_stuck(bench: Bench) -> None:
     bench.mover.claim("main", 50)
     lose(bench, TRANSIT, POD1)
@@ -772,6 +818,24 @@ def test_a_node_that_stood_still_claims_nothing_on_waking(bench: Bench) -> None:
     assert "this node stood still for 31 s" in result.reason
     assert client.sent == []
     assert not bench.has(POD1["address"])
+
+
+def test_a_node_that_stood_still_while_it_waited_for_its_turn_claims_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = bench.state.lock("main")
+
+    def freeze(_: float) -> None:
+        bench.clock.frozen += 31
+        lock.__exit__()
+
+    monkeypatch.setattr(bench.clock, "sleep", freeze)
+
+    result = bench.mover.claim("main", 50)
+
+    assert result.outcome is Outcome.FAILED
+    assert "this node stood still for 31 s" in result.reason
+    assert bench.cloud.of("PUT", "") == []
 
 
 def test_an_address_that_the_interface_does_not_take_is_left_where_it_is(bench: Bench) -> None:

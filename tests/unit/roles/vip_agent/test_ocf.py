@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
 
 import pytest
+from cloudvip import process
 from cloudvip.model import Outcome
 from cloudvip.mover import Mover, Result
 from cloudvip.ocf import main
@@ -31,7 +33,8 @@ class FakeMover(Mover):
         self.asked.append(asked)
         return self.result
 
-    def claim(self, name: str, seconds: float) -> Result:
+    def claim(self, name: str, seconds: float, split: Callable[[], str] = str) -> Result:
+        self.split = split
         return self._answer("claim", name, seconds)
 
     def release(self, name: str) -> Result:
@@ -40,7 +43,8 @@ class FakeMover(Mover):
     def monitor(self, name: str, repair: bool) -> Result:
         return self._answer("monitor", name, repair)
 
-    def audit(self, name: str, seconds: float, repair: bool) -> Result:
+    def audit(self, name: str, seconds: float, repair: bool, split: Callable[[], str] = str) -> Result:
+        self.split = split
         return self._answer("audit", name, seconds, repair)
 
     def apply(self, name: str, seconds: float) -> Result:
@@ -100,6 +104,33 @@ def test_work_ends_before_the_timeout_of_the_cluster(timeout: str, seconds: floa
     run("start", mover, OCF_RESKEY_CRM_meta_timeout=timeout)
 
     assert mover.asked == [("claim", "main", seconds)]
+
+
+@pytest.mark.parametrize(
+    ("said", "missing"),
+    [
+        (b"1 vr1 member\n2 vr2 lost\n3 vr3 lost\n", "vr2, vr3"),
+        (b"1 vr1 member\n2 vr2 member\n", ""),
+        (b"", ""),
+        (None, ""),
+    ],
+)
+@pytest.mark.parametrize("environment", [{}, {"OCF_CHECK_LEVEL": "10"}])
+def test_the_mover_can_ask_which_nodes_are_out_of_sight(
+    monkeypatch: pytest.MonkeyPatch, said: bytes | None, missing: str, environment: dict[str, str]
+) -> None:
+    def crm_node(argv: list[str], timeout: float) -> bytes:
+        assert (argv, timeout) == (["crm_node", "--list"], 5.0)
+        if said is None:
+            raise process.ProcessError("crm_node cannot be run")
+        return said
+
+    monkeypatch.setattr(process, "run", crm_node)
+    mover = FakeMover(Result(Outcome.SUCCESS))
+
+    run("monitor" if environment else "start", mover, **environment)
+
+    assert mover.split() == missing
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.NOT_RUNNING])

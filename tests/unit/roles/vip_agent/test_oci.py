@@ -264,6 +264,16 @@ def test_a_conflict_that_cannot_be_read_is_repeated_too(client: Client, cloud: F
     assert [c.method for c in cloud.calls if c.path.startswith(OBJECTS)] == ["PUT", "GET", "PUT"]
 
 
+def test_a_storm_of_one_kind_uses_up_no_attempts_of_another(client: Client, cloud: FakeCloud) -> None:
+    cloud.faults += [Fault("PUT", "", 429, count=6), Fault("PUT", "", 409, CONFLICT), Fault("PUT", "", 404, NOT_FOUND)]
+
+    (result,) = client.claim(VIP)
+
+    assert result.error is None
+    assert result.attempts == 9
+    assert cloud.of("GET", f"{OBJECTS}?") == []
+
+
 def test_an_object_that_was_made_anew_is_found_by_its_address_and_moved(client: Client, cloud: FakeCloud) -> None:
     replace_object(cloud)
 

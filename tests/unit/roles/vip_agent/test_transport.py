@@ -66,6 +66,43 @@ def test_a_remembered_address_that_is_dead_is_looked_up_again(cloud: FakeCloud, 
     assert state.read("endpoint-127.0.0.1") == {"addresses": ["127.0.0.1"]}
 
 
+def test_a_remembered_address_where_somebody_else_answers_is_looked_up_again(cloud: FakeCloud, tmp_path: Path) -> None:
+    state = State(str(tmp_path / "run"))
+    state.write("endpoint-127.0.0.1", {"addresses": ["127.0.0.2"]})
+    port = int(cloud.url.rsplit(":", 1)[1])
+
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(b"220 this is not the cloud\r\n")
+
+    with socket.create_server(("127.0.0.2", port)) as somebody:
+        threading.Thread(target=answer, args=(somebody,), daemon=True).start()
+        assert get(Endpoint(cloud.url, str(cloud.ca_file), state)).status == 401
+    assert state.read("endpoint-127.0.0.1") == {"addresses": ["127.0.0.1"]}
+
+
+def test_old_addresses_that_do_not_answer_leave_time_to_look_up_new_ones(
+    cloud: FakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State(str(tmp_path / "run"))
+    state.write("endpoint-127.0.0.1", {"addresses": ["192.0.2.1", "192.0.2.2", "192.0.2.3"]})
+    create = socket.create_connection
+    waited: list[float] = []
+
+    def connect(address: tuple[str, int], timeout: float) -> socket.socket:
+        if address[0].startswith("192.0.2."):
+            waited.append(timeout)
+            raise TimeoutError("timed out")
+        return create(address, timeout)
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+
+    assert get(Endpoint(cloud.url, str(cloud.ca_file), state)).status == 401
+    assert len(waited) == 3
+    assert sum(waited) <= 3.0
+
+
 def test_a_failing_dns_keeps_what_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = State(str(tmp_path / "run"))
     state.write("endpoint-iaas.example.com", {"addresses": ["192.0.2.1"]})

@@ -164,4 +164,4 @@ def _token(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:
         return 1
     now = mover.clock.now()
     output.write(f"{duration(now - credential.issued)} old, {duration(credential.expires - now)} left\n")
-    return 0
+    return 0 if credential.expires > now else 1

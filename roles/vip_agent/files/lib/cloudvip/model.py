@@ -174,8 +174,10 @@ def _monitor(sightings: Sequence[Sighting], interrupted: bool, repair: bool) -> 
             return Decision(Outcome.SUCCESS, problems[0] + "; put back", add=tuple(s.vip for s in missing))
     if not present:
         return Decision(Outcome.NOT_RUNNING, "; ".join(problems) if claimed else "")
-    if interrupted:
-        return Decision(Outcome.FAILED, f"an earlier claim did not finish; still present: {_names(present)}")
+    if not claimed:
+        # Whoever configured them, nothing says that the cloud delivers them here; a stop takes them off.
+        cause = "an earlier claim did not finish" if interrupted else "this node has not claimed the group"
+        return Decision(Outcome.FAILED, f"{cause}; present all the same: {_names(present)}")
     return Decision(Outcome.FAILED if problems else Outcome.SUCCESS, "; ".join(problems))
 
 

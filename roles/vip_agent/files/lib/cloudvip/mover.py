@@ -13,8 +13,12 @@ from cloudvip.model import Claim, Decision, Group, Operation, Outcome, Sighting,
 from cloudvip.netdev import Interface, Netdev, NetdevError, sight
 from cloudvip.state import BusyError, Lock, State
 
-# The state file of what an audit saw.
+# The state files of what an audit saw, and of its having let a group go.
 _AUDIT = "audit-"
+_YIELD = "yielded-"
+# Seconds for which a split cluster does not take back what an audit has let go: long enough not to be a fight, short
+# enough for the case that the other half has died meanwhile, which this one cannot see.
+_YIELD_SECONDS = 600.0
 # Seconds: how old an audit may be and still answer, how long one may wait before its first call and how long it works.
 _AUDIT_FRESH = 30.0
 _AUDIT_JITTER = 3.0
@@ -69,13 +73,29 @@ class Mover:
         """A client of the configuration's cloud."""
         return self._connect(config, self.state, self.clock)
 
-    def claim(self, name: str, seconds: float) -> Result:
+    def claim(self, name: str, seconds: float, split: Callable[[], str] = lambda: "") -> Result:
         """Make the cloud deliver the group's addresses here and put them on the interfaces. All of them, or none.
 
-        seconds: how long it may take.
+        seconds: how long it may take. split: says which nodes of the cluster are out of sight, if any; as long as they
+        are the same ones, a group that an audit has let go is not claimed again for a while.
         """
+        began = self.clock.monotonic()
+        reason = self._held_back(name, split)
+        if reason:
+            return self._end(Operation.CLAIM, name, Result(Outcome.FAILED, reason), began, {})
         self.log.decision(Operation.CLAIM.value, name, "started")
         return self._alone(Operation.CLAIM, name, seconds, self._claim)
+
+    def _held_back(self, name: str, split: Callable[[], str]) -> str:
+        """Why a claim would be a blow in a fight: both halves of a split pair have quorum. Empty if it would not."""
+        yielded = self.state.read(_YIELD + name) or {}
+        left = yielded.get("at", 0.0) + _YIELD_SECONDS - self.clock.now()
+        if not 0 < left <= _YIELD_SECONDS:
+            return ""
+        missing = split()
+        if not missing or missing != yielded.get("split"):
+            return ""
+        return f"another node took the group over while this one did not see {missing}; not taken back for {left:.0f} s"
 
     def release(self, name: str) -> Result:
         """Take the group's addresses off this node's interfaces. Needs neither network nor configuration.
@@ -117,11 +137,12 @@ class Mover:
             self._end(Operation.MONITOR, name, result, began, {})
         return result
 
-    def audit(self, name: str, seconds: float, repair: bool) -> Result:
+    def audit(self, name: str, seconds: float, repair: bool, split: Callable[[], str] = lambda: "") -> Result:
         """monitor(), and whether the cloud agrees. A cloud that does not answer is unknown, and that is no failure.
 
         seconds: how long it may take. repair: the cluster asks, again and again: take back what was moved away in part,
         let go of what was moved away as a whole, try again what an apply() had to leave, and spare the cloud.
+        split: see claim().
         """
         local = self.monitor(name, repair)
         if local.outcome is not Outcome.SUCCESS:
@@ -139,7 +160,7 @@ class Mover:
             return local
         with lock:
             try:
-                return self._unless_released(name, lock, self._audit(name, seconds, lock))
+                return self._unless_released(name, lock, self._audit(name, seconds, lock, split))
             except (NetdevError, OSError) as error:
                 return Result(Outcome.FAILED, str(error))
 
@@ -157,13 +178,14 @@ class Mover:
         deadline = Deadline(self.clock, seconds)
         fields: Dict[str, Any] = {}
         try:
-            with self._wait(name, deadline, seconds / 2) as lock, Pulse(self.clock) as pulse:
+            with Pulse(self.clock) as pulse, self._wait(name, deadline, seconds / 2) as lock:
                 fields["waited_ms"] = self._ms(began) or ""
                 result = work(name, deadline, lambda: pulse.stalled() or lock.released(), fields)
                 result = self._unless_released(name, lock, result)
                 if result.outcome is Outcome.SUCCESS:
-                    # By the word of the cluster or of a person: what the audits have counted is void.
+                    # By the word of the cluster or of a person: what the audits have counted and seen is void.
                     self.state.remove(_AUDIT + name)
+                    self.state.remove(_YIELD + name)
         except (BusyError, ConfigError, NetdevError, OSError) as error:
             result = Result(Outcome.FAILED, str(error))
         return self._end(operation, name, result, began, fields)
@@ -268,7 +290,7 @@ class Mover:
         since = {v.address: before.since.get(v.address, now) if _identity(v) in known else now for v in held}
         self.state.write_claim(Claim(group.name, group.revision, True, held, pending, since))
 
-    def _audit(self, name: str, seconds: float, lock: Optional[Lock]) -> Result:
+    def _audit(self, name: str, seconds: float, lock: Optional[Lock], split: Callable[[], str] = lambda: "") -> Result:
         """What audit() does with the cloud. Without the lock it changes nothing."""
         began = self.clock.monotonic()
         # The cluster runs one operation of a group at a time: a stop has to wait for an audit.
@@ -304,6 +326,7 @@ class Mover:
                 return result
             if decision.remove:
                 fields["vips"] = self._take_off(name)
+                self.state.write(_YIELD + name, {"at": now, "split": split()})
                 return self._end(Operation.AUDIT, name, result, began, fields)
             if decision.assign:
                 failed = self._move(decision._replace(add=()), [], config, deadline, may_send, fields)

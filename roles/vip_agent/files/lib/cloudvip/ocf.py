@@ -3,7 +3,7 @@
 
 from typing import Callable, Dict, Mapping, Sequence, TextIO
 
-from cloudvip import VERSION
+from cloudvip import VERSION, process
 from cloudvip.config import ConfigError, is_group_name
 from cloudvip.model import Outcome
 from cloudvip.mover import Mover, Result
@@ -84,7 +84,7 @@ def main(
         output.write(METADATA.format(version=VERSION))
         return OCF_SUCCESS
     handlers: Dict[str, Callable[[Mover, str, Mapping[str, str]], Result]] = {
-        "start": lambda mover, group, env: mover.claim(group, _seconds(env, 60)),
+        "start": lambda mover, group, env: mover.claim(group, _seconds(env, 60), _split),
         "stop": lambda mover, group, _: mover.release(group),
         "monitor": _monitor,
         "reload": lambda mover, group, env: mover.apply(group, _seconds(env, 60)),
@@ -109,7 +109,18 @@ def _monitor(mover: Mover, group: str, environment: Mapping[str, str]) -> Result
     recurring = environment.get("OCF_RESKEY_CRM_meta_interval", "0") not in ("", "0")
     if environment.get("OCF_CHECK_LEVEL", "0") in ("", "0"):
         return mover.monitor(group, recurring)
-    return mover.audit(group, _seconds(environment, 30), recurring)
+    return mover.audit(group, _seconds(environment, 30), recurring, _split)
+
+
+def _split() -> str:
+    """The nodes of the cluster that this one cannot see. Empty as well if the cluster's manager does not answer."""
+    try:
+        nodes = process.run(["crm_node", "--list"], timeout=5.0).decode("utf-8", "replace")
+    except process.ProcessError:
+        return ""
+    # A node a line: its number, its name and `member` or `lost`.
+    words = [line.split() for line in nodes.splitlines()]
+    return ", ".join(sorted(w[1] for w in words if len(w) == 3 and w[2] != "member"))
 
 
 def _validate(mover: Mover, group: str, environment: Mapping[str, str]) -> Result:

@@ -187,6 +187,8 @@ class Oci(Cloud):
     def _assign(self, vip: Vip, deadline: Deadline, may_send: Callable[[], str]) -> Assigned:
         began = self._clock.monotonic()
         attempts = 0
+        # A throttled call says nothing about the permission, so each kind of failure has its own attempts.
+        failures: Dict[ErrorKind, int] = collections.defaultdict(int)
         object_id = vip.private_ip_id
         note = ""
         while True:
@@ -198,7 +200,8 @@ class Oci(Cloud):
                 return Assigned(vip, self._clock.monotonic() - began, attempts, request_id, None, note)
             except CloudError as error:
                 failure = error
-            wait = delay(failure, attempts, self._clock.uniform)
+            failures[failure.kind] += 1
+            wait = delay(failure, failures[failure.kind], self._clock.uniform)
             try:
                 if failure.kind is ErrorKind.AUTH and credential:
                     self.session.replace(credential)
@@ -209,7 +212,8 @@ class Oci(Cloud):
                     continue
             except CloudError as error:
                 failure = error
-                wait = delay(failure, attempts, self._clock.uniform)
+                failures[failure.kind] += 1
+                wait = delay(failure, failures[failure.kind], self._clock.uniform)
             if wait is None or wait >= deadline.remaining():
                 return Assigned(vip, self._clock.monotonic() - began, attempts, "", failure, note)
             self._clock.sleep(wait)

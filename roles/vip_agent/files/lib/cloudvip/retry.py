@@ -15,7 +15,7 @@ _CONFLICT_ATTEMPTS = 6
 def delay(error: CloudError, attempt: int, uniform: Callable[[float, float], float]) -> Optional[float]:
     """Seconds to wait before the next attempt, or None when another one is of no use.
 
-    attempt: how many attempts have failed so far, from 1. uniform: the source of the jitter.
+    attempt: how many attempts have failed in this way so far, from 1. uniform: the source of the jitter.
     """
     if error.kind is ErrorKind.PERMISSION and attempt >= _PERMISSION_ATTEMPTS:
         return None

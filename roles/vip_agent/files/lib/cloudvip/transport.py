@@ -19,8 +19,9 @@ from cloudvip import VERSION
 from cloudvip.errors import CloudError, ErrorKind, classify
 from cloudvip.state import State
 
-# Seconds for the TCP connection to one address, and as much again for the TLS handshake.
+# Seconds for the TCP connection, shared by the addresses of a name, and as much again for the TLS handshake.
 _CONNECT_TIMEOUT = 3.0
+_SHORTEST_CONNECT = 1.0
 # More than the longest page of a list; an answer that never ends must not fill the memory.
 _LONGEST_ANSWER = 4000000
 _URL = re.compile(r"(https?)://((\[[^]]*\]|[^/:]*)(?::([0-9]+))?)(.*)", re.DOTALL)
@@ -144,14 +145,18 @@ class Endpoint:
     def _connect(self, end: float) -> socket.socket:
         remembered = self._remembered()
         try:
-            raw = self._dial(remembered or self._resolve(end), end)
-        except OSError:
+            return self._open(remembered or self._resolve(end), end)
+        except (OSError, ValueError):
+            # Also when it is somebody else who answers at the old address by now, with another certificate.
             fresh: List[str] = []
             with contextlib.suppress(OSError):
                 fresh = [address for address in self._resolve(end) if address not in remembered]
             if not remembered or not fresh:
                 raise
-            raw = self._dial(fresh, end)
+        return self._open(fresh, end)
+
+    def _open(self, addresses: List[str], end: float) -> socket.socket:
+        raw = self._dial(addresses, end)
         if not self._tls:
             return raw
         try:
@@ -163,9 +168,11 @@ class Endpoint:
 
     def _dial(self, addresses: List[str], end: float) -> socket.socket:
         problem = OSError("no address")
+        # Several that do not answer must leave time to ask the DNS for others.
+        each = max(_CONNECT_TIMEOUT / max(len(addresses), 1), _SHORTEST_CONNECT)
         for address in addresses:
             try:
-                return socket.create_connection((address, self._port), min(_CONNECT_TIMEOUT, _left(end)))
+                return socket.create_connection((address, self._port), min(each, _left(end)))
             except OSError as error:
                 problem = error
         raise problem
