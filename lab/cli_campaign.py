@@ -43,7 +43,7 @@ def campaign(
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     evidence = save or Path.cwd() / f"campaign-{seed}-{time.strftime('%Y%m%dT%H%M%S')}"
     replay = f"lab campaign --seed {seed}"
-    _stderr.print(f"seed {seed}: `{replay} --count {count}` replays it")
+    _stderr.print(f"seed {seed}: `{replay} --first {first} --count {count}` replays it")
     outcomes: list[Outcome] = []
     try:
         with Control() as control:

@@ -214,7 +214,7 @@ _api = typer.Typer(help="Faults of the cloud's API, on purpose.", no_args_is_hel
 @_api.command()
 def add(
     effect: Annotated[Effect | None, typer.Option(help="Default: status with --status, otherwise latency.")] = None,
-    service: Annotated[Service | None, typer.Option(help="Only this service (default: all).")] = None,
+    service: Annotated[Service | None, typer.Option(help="Only this service (default: all but the DNS).")] = None,
     method: Annotated[str | None, typer.Option(help="Only this HTTP method.")] = None,
     path: Annotated[str | None, typer.Option(help="Only paths in which this regular expression is found.")] = None,
     node: Annotated[str | None, typer.Option(help="Only requests of this node ('user': of everyone else).")] = None,
@@ -222,6 +222,7 @@ def add(
     code: Annotated[str | None, typer.Option(help="The error code in the answer.")] = None,
     latency: Annotated[str, typer.Option(help="Wait this long first.")] = "0s",
     jitter: Annotated[str, typer.Option(help="Up to this much longer.")] = "0s",
+    shift: Annotated[int | None, typer.Option(help="clock: the services are ahead by so many seconds.")] = None,
     count: Annotated[int | None, typer.Option(help="Only so many times (default: until cleared).")] = None,
     probability: Annotated[float, typer.Option(help="From 0 to 1.")] = 1.0,
 ) -> None:
@@ -236,6 +237,7 @@ def add(
         "code": code,
         "latency_ms": parse_seconds(latency) * 1000,
         "jitter_ms": parse_seconds(jitter) * 1000,
+        "shift_s": shift,
         "count": count,
         "probability": probability,
     }

@@ -12,7 +12,7 @@ import pytest
 
 from lab.campaign import Observer
 from lab.control import Act, Direction
-from lab.probe import NS_PER_S, Probe, plan_targets
+from lab.probe import IN_FLIGHT_NS, NS_PER_S, Measurement, Probe, analyse, plan_targets
 from tests.lab.conftest import Lab, wait_until
 
 GROUP = "main"
@@ -168,17 +168,22 @@ class Scene:
 
     def lost(self) -> dict[str, int]:
         """Target to the number of packets that were not answered, of those that lost any."""
-        time.sleep(0.3)  # what is on its way
-        measured = {t.name: self._probe.measure(t, self.since) for t in self._targets}
+        measured = self._measured()
         assert all(m.sent for m in measured.values())
         return {name: m.lost for name, m in measured.items() if m.lost}
+
+    def _measured(self) -> dict[str, Measurement]:
+        """Target to what was seen of it until now."""
+        now = time.monotonic_ns()
+        time.sleep(IN_FLIGHT_NS / NS_PER_S)
+        return {t.name: analyse([s for s in self._probe.samples(t, self.since) if s.sent < now]) for t in self._targets}
 
     def back_after(self, since: int) -> float:
         """Seconds from `since` (monotonic ns) until the last target answered again; to be asked when all do."""
         ends = []
-        for target in self._targets:
-            for outage in self._probe.measure(target, self.since).outages:
-                assert outage.end is not None, f"{target.name} does not answer"
+        for name, measurement in self._measured().items():
+            for outage in measurement.outages:
+                assert outage.end is not None, f"{name} does not answer"
                 ends.append(outage.end)
         return max(0, max(ends, default=since) - since) / NS_PER_S
 
