@@ -3,13 +3,17 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 SHELL := /bin/sh
 
-.PHONY: help setup demo down test lint unit lab-test bench reference format
+.PHONY: help setup demo down test lint unit lab-test bench campaign reference format
 .DEFAULT_GOAL := help
+
+# How many random faults a campaign has. SEED, if set, says which.
+COUNT ?= 200
 
 help:
 	@echo 'make demo      build a cluster on an emulated cloud, cut the power of its active node, watch the VIPs come back'
 	@echo 'make test      lint, unit tests, and the end-to-end tests in the lab'
 	@echo 'make bench     the mover against the OCI CLI and ocivip, in the lab (10 minutes; BENCH=--help for options)'
+	@echo 'make campaign  five-minute outages, then random faults (hours; COUNT=50: so many, SEED=7: the same again)'
 	@echo 'make down      remove the lab'
 	@echo 'also: setup lint unit lab-test reference format'
 
@@ -49,6 +53,13 @@ lab-test:
 
 bench: setup
 	python -m bench $(BENCH)
+
+# The tests come first: they build a cluster of their own, and take the lab away at their end.
+campaign: setup
+	pytest --tb=short -ra tests/lab/test_outages.py --outage 300
+	lab up
+	ansible-playbook site.yml -i inventory/lab
+	lab campaign --count $(COUNT) $(if $(SEED),--seed $(SEED))
 
 reference:
 	tools/reference.py
