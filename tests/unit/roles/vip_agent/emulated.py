@@ -83,8 +83,8 @@ class Node:
         """The OCID of the node's VNIC behind an interface."""
         return ocid("vnic", f"{self.name}/{interface}")
 
-    def configure(self, **oci: str) -> None:
-        """Write the configuration, with other settings of the cloud if some are given."""
+    def configure(self, groups: dict[str, Any] | None = None, **oci: str) -> None:
+        """Write the configuration, with other groups or settings of the cloud if some are given."""
         settings = {
             "region": "lab-emu-1",
             "tenancy_id": TENANCY_ID,
@@ -95,7 +95,7 @@ class Node:
             "metadata_url": self.lab.metadata_url(self.name),
             **oci,
         }
-        groups = {"main": {"revision": "r1", "vips": self.vips}}
+        groups = {"main": {"revision": "r1", "vips": self.vips}} if groups is None else groups
         self._file.write_text(json.dumps({"version": 1, "cloud": "oci", "oci": settings, "groups": groups}))
 
     def unconfigure(self) -> None:

@@ -386,6 +386,18 @@ def test_a_vip_that_somebody_else_put_on_is_stale_whatever_its_prefix(node: Node
     assert only(node).subject == f"stale {POD1_ADDRESS}"
 
 
+def test_a_group_that_is_held_and_no_longer_configured(node: Node) -> None:
+    node.mover.claim("main", 20)
+    node.configure(groups={"other": {"revision": "r1", "vips": node.vips[:1]}})
+
+    (finding,) = [f for f in doctor(node.mover) if f.subject == "group main"]
+
+    assert finding.level is Level.WARNING
+    assert "no longer configured" in finding.text
+    assert "cloudvip release main" in finding.remedy
+    assert not [f for f in doctor(node.mover) if f.subject.startswith("stale")]
+
+
 def test_addresses_that_are_claimed_are_not_stale(node: Node) -> None:
     node.mover.claim("main", 20)
 

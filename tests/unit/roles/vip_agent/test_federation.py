@@ -68,6 +68,13 @@ def test_a_refresh_is_due_at_half_life(session: Session, clock: FakeClock) -> No
     assert session.due()
 
 
+def test_a_refresh_is_due_when_the_clock_was_set_back(session: Session, clock: FakeClock) -> None:
+    session.credential()
+    clock.sleep(-3600)
+
+    assert session.due()
+
+
 def test_the_old_token_stays_if_the_new_one_is_not_accepted(session: Session) -> None:
     old = session.credential()
 

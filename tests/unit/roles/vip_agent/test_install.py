@@ -59,6 +59,21 @@ def test_the_entry_points_run_what_is_compiled(node: Path) -> None:
         assert loaded.startswith(f"{node}/cloudvip.zip/{sys.implementation.cache_tag}/cloudvip/")
 
 
+def test_a_program_that_ends_flushes_what_it_said_and_waits_for_no_thread(node: Path) -> None:
+    program = (
+        f"import sys; sys.path.insert(0, '{node}/cloudvip.zip/source')\n"
+        "import threading; from cloudvip.process import leave\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        "print('said'); print('why', file=sys.stderr); leave(3)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (3, "said\n", "why\n")
+
+
 def test_an_upgraded_python_runs_the_sources(node: Path) -> None:
     command = (node / "cloudvip").read_text().replace("sys.implementation.cache_tag", "'cpython-26'")
     (node / "upgraded").write_text(command)

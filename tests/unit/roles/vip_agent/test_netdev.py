@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 from cloudvip.model import Link, Truth, Vip
@@ -54,8 +55,10 @@ def interface(name: str, *, mac: str = VIP.mac, carrier: bool = True, member: bo
 
 def test_parse_takes_addresses_carrier_and_mac() -> None:
     assert parse(OUTPUT) == [
-        Interface("lo", "00:00:00:00:00:00", True, False, {"127.0.0.1": 8, "::1": 128}),
-        Interface("ens5", "02:00:17:00:00:05", True, False, {"10.0.0.5": 28, "10.0.0.4": 32, "2001:db8::4": 128}),
+        Interface("lo", "00:00:00:00:00:00", True, False, {"127.0.0.1": (8,), "::1": (128,)}),
+        Interface(
+            "ens5", "02:00:17:00:00:05", True, False, {"10.0.0.5": (28,), "10.0.0.4": (32,), "2001:db8::4": (128,)}
+        ),
         Interface("tun0", "", False, False, {}),
     ]
 
@@ -90,7 +93,7 @@ def test_sight_tells_unknown_from_absent() -> None:
 
 
 def test_sight_compares_whole_addresses() -> None:
-    near = Interface("ens5", VIP.mac, True, False, {"10.0.0.40": 32, "110.0.0.4": 32, "2001:db8::40": 128})
+    near = Interface("ens5", VIP.mac, True, False, {"10.0.0.40": (32,), "110.0.0.4": (32,), "2001:db8::40": (128,)})
 
     assert sight([near], VIP) == (Truth.ELSEWHERE, Link.UP)
     assert sight([near], VIP6) == (Truth.ELSEWHERE, Link.UP)
@@ -173,3 +176,28 @@ def test_read_passes_on_that_ip_cannot_run() -> None:
 
     with pytest.raises(NetdevError, match="No such file"):
         Netdev(ip).read()
+
+
+def test_an_address_that_is_there_twice_goes_twice() -> None:
+    def twice(argv: Sequence[str], data: bytes) -> bytes:
+        if data:
+            gone.extend(data.decode().splitlines())
+        entries = [{"local": VIP.address, "prefixlen": p} for p in (32, 28) if f"/{p} " not in " ".join(gone)]
+        link = {"ifname": "ens5", "address": VIP.mac, "flags": ["LOWER_UP"], "addr_info": entries}
+        return json.dumps([link]).encode() if "-json" in argv else b""
+
+    gone: list[str] = []
+    netdev = Netdev(twice)
+
+    netdev.change(netdev.read(), remove=[VIP])
+
+    assert gone == ["address delete 10.0.0.4/32 dev ens5", "address delete 10.0.0.4/28 dev ens5"]
+    assert VIP.address not in netdev.read()[0].addresses
+
+
+def test_a_removal_that_ip_reports_as_done_and_was_not_is_a_failure() -> None:
+    link = {"ifname": "ens5", "address": VIP.mac, "addr_info": [{"local": VIP.address, "prefixlen": 32}]}
+    netdev = Netdev(lambda argv, _: json.dumps([link]).encode() if "-json" in argv else b"")
+
+    with pytest.raises(NetdevError, match=r"still there: 10\.0\.0\.4/32 dev ens5"):
+        netdev.change(netdev.read(), remove=[VIP])

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,17 @@ def test_a_write_that_fails_leaves_the_old_content_and_no_rest(tmp_path: Path, m
         state.write("x", {"a": 2})
 
     assert state.read("x") == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_threads_that_write_at_once_leave_the_content_of_one(tmp_path: Path) -> None:
+    state = State(str(tmp_path))
+    contents = [{"addresses": ["a" * 500 * n]} for n in range(16)]
+
+    with ThreadPoolExecutor(len(contents)) as pool:
+        for _ in range(20):
+            list(pool.map(lambda content: state.write("x", content), contents))
+            assert state.read("x") in contents
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
 

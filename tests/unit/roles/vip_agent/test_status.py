@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cloudvip.lookup import Api
 from cloudvip.status import duration, status
+from cloudvip.transport import Response
 
 from tests.unit.roles.vip_agent.conftest import Bench
 from tests.unit.roles.vip_agent.emulated import Node, private_ip
@@ -79,6 +81,22 @@ def test_a_subnet_with_many_addresses(bench: Bench) -> None:
 
     assert [v["cloud_vnic_id"] for v in status(bench.mover)["groups"]["main"]["vips"]] == [OTHER_VNIC] * 2
     assert len(bench.cloud.of("GET", "/privateIps")) == 1 + 4
+
+
+def test_a_page_token_of_any_letters(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    answers = [Response(200, {"opc-next-page": "a+b/c="}, b"[]"), Response(200, {}, b"[]")]
+
+    def call(self: Api, what: str, method: str, path: str) -> Response:
+        del self, what, method
+        asked.append(path)
+        return answers.pop(0)
+
+    monkeypatch.setattr(Api, "call", call)
+
+    Api(bench.mover, bench.mover.config().oci, 5).addresses(False, "subnet")
+
+    assert asked[1].endswith("&page=a%2Bb%2Fc%3D")
 
 
 def test_an_ipv6_object_that_was_made_anew_is_found_however_it_is_written(bench: Bench) -> None:
@@ -186,6 +204,19 @@ def test_a_vip_that_is_no_longer_configured_and_one_that_is_pending(node: Node) 
 
     assert (old["ADDRESS"], old["WANTED"], old["NOTE"]) == (gone["address"], "no", "no longer configured")
     assert pending["NOTE"] == "404 no such object"
+
+
+def test_a_group_that_is_held_and_no_longer_configured(node: Node) -> None:
+    node.mover.claim("main", 20)
+    node.configure(groups={})
+
+    group = data(node)["groups"]["main"]
+    assert (group["claimed"], group["revision"], group["claimed_revision"]) == (True, None, "r1")
+    assert [(v["wanted"], v["claimed"], v["cloud"], v["local"]) for v in group["vips"]] == [
+        (False, True, "here", "here")
+    ] * 2
+    assert {row["NOTE"] for row in columns(node)} == {"no longer configured"}
+    assert node.run("audit")[0] == 0
 
 
 def test_no_token_and_a_claim_of_unknown_age(node: Node) -> None:

@@ -48,10 +48,3 @@ class Cloud(abc.ABC):
     @abc.abstractmethod
     def locate(self, vips: Sequence[Vip], deadline: Deadline) -> Dict[str, Location]:
         """Where the cloud delivers each VIP, by address. A cloud that does not answer makes it UNKNOWN."""
-
-    @abc.abstractmethod
-    def owner(self, vip: Vip, deadline: Deadline) -> Optional[str]:
-        """The network interface that the cloud delivers a VIP to, by the cloud's name for it; None for no one.
-
-        Raises CloudError.
-        """

@@ -20,6 +20,8 @@ class ConfigError(Exception):
 
 
 class OciSettings(NamedTuple):
+    """Where OCI is reached, and as which instance."""
+
     region: str
     tenancy_id: str
     instance_id: str
@@ -30,6 +32,8 @@ class OciSettings(NamedTuple):
 
 
 class Config(NamedTuple):
+    """What the playbook wrote: the cloud, and the VIP groups by name."""
+
     oci: OciSettings
     groups: Dict[str, Group]
 

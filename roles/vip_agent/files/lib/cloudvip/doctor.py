@@ -254,19 +254,24 @@ class _Examination:
                     self._warn(subject, text, f"what does the cluster say? by hand: cloudvip claim {name}")
 
     def _stale(self, config: Config, interfaces: List[Interface], vnics: Optional[Dict[str, Any]]) -> None:
-        claims = [claim for claim in map(self._mover.state.claim, config.groups) if claim]
+        names = sorted({*config.groups, *self._mover.state.claimed_groups()})
+        claims = [claim for claim in map(self._mover.state.claim, names) if claim]
+        for claim in claims:
+            if claim.group not in config.groups:
+                text = "is claimed by this node, but no longer configured"
+                self._warn("group " + claim.group, text, f"{_PLAYBOOK}; by hand: cloudvip release {claim.group}")
         covered = {vip.address for claim in claims for vip in claim.vips}
         configured = {vip.address: name for name, group in config.groups.items() for vip in group.vips}
         primary = {str(vnic.get("privateIp")) for vnic in (vnics or {}).values()}
         ours = {interface.name for interface in interfaces if any(find([interface], v) for v in self._vnics.values())}
         found = False
         for interface in interfaces:
-            for address, prefix in interface.addresses.items():
+            for address, prefixes in interface.addresses.items():
                 # The mover puts every address on as a /32, and nothing else on these interfaces does.
-                foreign = prefix == 32 and interface.name in ours and address not in primary
+                foreign = 32 in prefixes and interface.name in ours and address not in primary
                 if address not in covered and (address in configured or foreign):
                     group = configured.get(address)
-                    remedy = f"cloudvip release {group}" if group else f"ip address delete {address}/{prefix} dev "
+                    remedy = f"cloudvip release {group}" if group else f"ip address delete {address}/{prefixes[0]} dev "
                     text = f"is on {interface.name}, but no claim of this node covers it"
                     self._warn("stale " + address, text, remedy if group else remedy + interface.name)
                     found = True

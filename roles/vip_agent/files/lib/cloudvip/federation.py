@@ -180,7 +180,9 @@ class Session:
     def due(self) -> bool:
         """Whether half of the stored credential's life has passed."""
         credential = self.cached()
-        return credential is None or self._clock.now() > (credential.issued + credential.expires) / 2
+        now = self._clock.now()
+        # Issued in the future: the clock was set back, and when the token really ends is not known any more.
+        return credential is None or now < credential.issued or now > (credential.issued + credential.expires) / 2
 
     def _lasts(self, credential: Optional[Credential], seconds: float) -> bool:
         return credential is not None and credential.expires - seconds > self._clock.now()

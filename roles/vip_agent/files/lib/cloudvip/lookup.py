@@ -12,7 +12,7 @@ from cloudvip.errors import CloudError, ErrorKind
 from cloudvip.federation import Federation, Session
 from cloudvip.model import Truth, Vip
 from cloudvip.mover import Mover
-from cloudvip.oci import Oci
+from cloudvip.oci import Oci, quote
 from cloudvip.signing import Request, signed_call
 from cloudvip.transport import Endpoint, Response, check
 
@@ -44,6 +44,7 @@ class Api:
 
     @property
     def skew(self) -> float:
+        """Seconds that the cloud's clock is ahead; 0 for less than a minute."""
         return self._clock.skew
 
     def call(self, what: str, method: str, path: str, body: Any = None, if_match: str = "") -> Response:
@@ -67,7 +68,7 @@ class Api:
             response = self.call("ListIpv6s" if ipv6 else "ListPrivateIps", "GET", path + page)
             found += response.json()
             more = response.headers.get("opc-next-page")
-            page = f"&page={more}" if more else None
+            page = f"&page={quote(more)}" if more else None
         return found
 
     def holders(self, vips: Sequence[Vip]) -> Dict[str, Holder]:

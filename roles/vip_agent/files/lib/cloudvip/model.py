@@ -27,6 +27,8 @@ class Link(enum.Enum):
 
 
 class Operation(enum.Enum):
+    """What is asked for."""
+
     CLAIM = "claim"
     RELEASE = "release"
     MONITOR = "monitor"
@@ -35,6 +37,8 @@ class Operation(enum.Enum):
 
 
 class Outcome(enum.Enum):
+    """How it ended; ocf.py makes return codes of these."""
+
     SUCCESS = "success"
     NOT_RUNNING = "not running"
     FAILED = "failed"
@@ -58,10 +62,13 @@ class Vip(NamedTuple):
 
     @property
     def ipv6(self) -> bool:
+        """Whether it is an IPv6 address."""
         return ":" in self.address
 
 
 class Group(NamedTuple):
+    """VIPs that are together on one node. revision: a fingerprint of them."""
+
     name: str
     revision: str
     vips: Tuple[Vip, ...]

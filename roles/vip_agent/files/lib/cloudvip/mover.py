@@ -84,7 +84,7 @@ class Mover:
         if reason:
             return self._end(Operation.CLAIM, name, Result(Outcome.FAILED, reason), began, {})
         self.log.decision(Operation.CLAIM.value, name, "started")
-        return self._alone(Operation.CLAIM, name, seconds, self._claim)
+        return self._alone(Operation.CLAIM, name, seconds - (self.clock.monotonic() - began), self._claim)
 
     def _held_back(self, name: str, split: Callable[[], str]) -> str:
         """Why a claim would be a blow in a fight: both halves of a split pair have quorum. Empty if it would not."""
@@ -167,7 +167,8 @@ class Mover:
     def apply(self, name: str, seconds: float) -> Result:
         """Take up a changed configuration: claim what it adds, release what it drops, leave the rest alone.
 
-        An address that cannot be claimed stays pending and fails nothing: the others are in use.
+        What cannot be done now fails nothing, because what was claimed before is in use: an address that cannot be
+        claimed stays pending, and a change that could not even be looked at is left to the audit.
         seconds: how long it may take.
         """
         return self._alone(Operation.APPLY, name, seconds, self._apply)
@@ -187,7 +188,8 @@ class Mover:
                     self.state.remove(_AUDIT + name)
                     self.state.remove(_YIELD + name)
         except (BusyError, ConfigError, NetdevError, OSError) as error:
-            result = Result(Outcome.FAILED, str(error))
+            in_use = operation is Operation.APPLY and isinstance(error, BusyError)
+            result = Result(Outcome.SUCCESS if in_use else Outcome.FAILED, str(error))
         return self._end(operation, name, result, began, fields)
 
     def _wait(self, name: str, deadline: Deadline, spare: float) -> Lock:
@@ -213,7 +215,7 @@ class Mover:
 
     def _take_off(self, name: str) -> int:
         """Take every address of a group off and forget its claim; how many there were. Raises NetdevError, OSError."""
-        vips = _union(self._group(name), self.state.claim(name))
+        vips = decide(Operation.RELEASE, sightings(self._group(name), self.state.claim(name), None)).remove
         if not vips and self.state.has_claim(name):
             self.log.warning(f"release {name}: neither the claim nor the configuration can be read")
         try:
@@ -266,9 +268,12 @@ class Mover:
         claim = self.state.claim(name)
         if claim is None or not claim.complete:
             return Result(Outcome.NOT_RUNNING, f"group {name} is not claimed on this node: nothing to reload")
-        config = self.config()
-        group = config.group(name)
-        interfaces = self.netdev.read()
+        try:
+            config = self.config()
+            group = config.group(name)
+            interfaces = self.netdev.read()
+        except (ConfigError, NetdevError) as error:
+            return Result(Outcome.SUCCESS, f"nothing is changed: {error}")
         decision = decide(Operation.APPLY, sightings(group, claim, interfaces))
         pending = {vip.address: reason for vip, reason in decision.refused}
         pending.update(self._move(decision, interfaces, config, deadline, may_send, fields))
@@ -309,7 +314,8 @@ class Mover:
 
             try:
                 config = self.config()
-                if lock and claim.pending:
+                group = config.groups.get(name)
+                if lock and group and (claim.pending or claim.revision != group.revision):
                     self._apply(name, Deadline(self.clock, deadline.remaining() / 2), may_send, fields)
                     claim = self.state.claim(name) or claim
                 located = self.cloud(config).locate(claim.vips, deadline)

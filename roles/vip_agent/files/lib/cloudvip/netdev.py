@@ -2,7 +2,7 @@
 """This node's network interfaces, through iproute2: one process to look, one to change."""
 
 import json
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from cloudvip import process
 from cloudvip.model import Link, Truth, Vip
@@ -16,13 +16,13 @@ class NetdevError(Exception):
 
 
 class Interface(NamedTuple):
-    """addresses: each one's prefix length. member: it is a port of a bond or a bridge."""
+    """addresses: each one's prefix lengths, as it may be there more than once. member: a port of a bond or a bridge."""
 
     name: str
     mac: str
     carrier: bool
     member: bool
-    addresses: Dict[str, int]
+    addresses: Dict[str, Tuple[int, ...]]
 
 
 def parse(text: str) -> List[Interface]:
@@ -34,7 +34,7 @@ def parse(text: str) -> List[Interface]:
                 str(link.get("address", "")).lower(),
                 "LOWER_UP" in link.get("flags", []),
                 "master" in link,
-                {str(a["local"]): int(a["prefixlen"]) for a in link.get("addr_info", []) if "local" in a},
+                _addresses(link.get("addr_info", [])),
             )
             # iproute2 leaves an empty object for every interface that a filter left out.
             for link in json.loads(text)
@@ -42,6 +42,15 @@ def parse(text: str) -> List[Interface]:
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NetdevError(f"the output of ip is not understood: {error}") from error
+
+
+def _addresses(entries: Sequence[Any]) -> Dict[str, Tuple[int, ...]]:
+    found: Dict[str, Tuple[int, ...]] = {}
+    for entry in entries:
+        if "local" in entry:
+            address = str(entry["local"])
+            found[address] = (*found.get(address, ()), int(entry["prefixlen"]))
+    return found
 
 
 def find(interfaces: Iterable[Interface], vip: Vip) -> Optional[Interface]:
@@ -109,16 +118,15 @@ class Netdev:
         except process.ProcessError as error:
             problem = f" ({error})"
         # An address that went away by itself is no failure, so what counts is how it is now.
-        if problem or add:
-            self._verify(add, remove, problem)
+        self._verify(add, remove, problem)
 
     @staticmethod
     def _removals(interfaces: Sequence[Interface], vips: Sequence[Vip]) -> List[str]:
         return [
-            f"address delete {vip.address}/{interface.addresses[vip.address]} dev {interface.name}"
+            f"address delete {vip.address}/{prefix} dev {interface.name}"
             for vip in vips
             for interface in interfaces
-            if vip.address in interface.addresses
+            for prefix in interface.addresses.get(vip.address, ())
         ]
 
     def _verify(self, add: Sequence[Vip], remove: Sequence[Vip], problem: str) -> None:

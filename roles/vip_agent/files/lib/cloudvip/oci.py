@@ -30,6 +30,9 @@ _POOL = 32
 _PAGE_SIZE = "100"
 # Seconds for one call. Longer than a slow API needs, short enough that one that hangs leaves time for another attempt.
 _TIMEOUT = 8.0
+# How often a claim tries to get a token when it has none.
+_TOKEN_ATTEMPTS = 2
+_LATE = "the API did not answer in time"
 
 _GROUP = "allow dynamic-group <group> to {} in compartment <compartment>"
 _ANY = " where any {{request.permission='{}', request.permission='{}'}}"
@@ -85,7 +88,8 @@ def _kind(object_id: str) -> _Kind:
     return _IPV6 if object_id.startswith("ocid1.ipv6.") else _IPV4
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
+    """A text as part of a URL."""
     return re.sub(r"[^A-Za-z0-9._~-]", lambda match: "".join(f"%{byte:02X}" for byte in match.group().encode()), text)
 
 
@@ -122,12 +126,11 @@ class Oci(Cloud):
         """Resolve the endpoint's name for a day without DNS."""
         self._endpoint.remember()
 
-    def private_ip(self, private_ip_id: str, deadline: Deadline) -> PrivateIp:
-        """GetPrivateIp or GetIpv6. Raises CloudError."""
-        return self._get(private_ip_id, deadline)
-
     def locate(self, vips: Sequence[Vip], deadline: Deadline) -> Dict[str, Location]:
-        """Where the cloud delivers each VIP, by address: one list per VNIC and kind, all at the same time."""
+        """Where the cloud delivers each VIP, by address: one list per VNIC and kind, all at the same time.
+
+        Only an address that is not where it should be costs a call of its own.
+        """
         present: Dict[Tuple[str, bool], FrozenSet[str]] = {}
         problems: Dict[Tuple[str, bool], str] = {}
 
@@ -147,16 +150,27 @@ class Oci(Cloud):
                 here = _canonical(vip.address) in present[key]
                 located[vip.address] = Location(Truth.HERE if here else Truth.ELSEWHERE, "")
             else:
-                located[vip.address] = Location(Truth.UNKNOWN, problems.get(key, "the API did not answer in time"))
-        return located
+                located[vip.address] = Location(Truth.UNKNOWN, problems.get(key, _LATE))
+        missing = [vip for vip in vips if located[vip.address].truth is Truth.ELSEWHERE]
+        located.update((vip.address, Location(Truth.UNKNOWN, _LATE)) for vip in missing)
 
-    def owner(self, vip: Vip, deadline: Deadline) -> Optional[str]:
-        """The OCID of the VNIC that has a VIP; None if none has it. Raises CloudError."""
-        return self.private_ip(vip.private_ip_id, deadline).vnic_id
+        def confirm(vip: Vip) -> None:
+            # A list may lag behind the move that has just been made, and a group is let go of for what is said here:
+            # the object itself has the last word. One that is gone is nowhere.
+            try:
+                here = self._get(vip.private_ip_id, deadline).vnic_id == vip.vnic_id
+                found = Location(Truth.HERE if here else Truth.ELSEWHERE, "")
+            except CloudError as error:
+                gone = error.kind is ErrorKind.PERMISSION
+                found = Location(Truth.ELSEWHERE, "") if gone else Location(Truth.UNKNOWN, str(error))
+            located[vip.address] = found
+
+        _at_once(confirm, missing, deadline)
+        return located
 
     def accepts(self, credential: Credential, vnic_id: str, deadline: Deadline) -> bool:
         """Whether the API takes a credential. Only a clear refusal is a no: an API that is down refuses nothing."""
-        target = f"{_BASE}{_IPV4.path}?vnicId={_quote(vnic_id)}&limit=1"
+        target = f"{_BASE}{_IPV4.path}?vnicId={quote(vnic_id)}&limit=1"
         try:
             request = Request("GET", target, self._endpoint.netloc)
             self._call("ListPrivateIps", _IPV4.read, request, credential, deadline)
@@ -186,7 +200,7 @@ class Oci(Cloud):
 
     def _assign(self, vip: Vip, deadline: Deadline, may_send: Callable[[], str]) -> Assigned:
         began = self._clock.monotonic()
-        attempts = 0
+        attempts = tokenless = 0
         # A throttled call says nothing about the permission, so each kind of failure has its own attempts.
         failures: Dict[ErrorKind, int] = collections.defaultdict(int)
         object_id = vip.private_ip_id
@@ -202,6 +216,10 @@ class Oci(Cloud):
                 failure = error
             failures[failure.kind] += 1
             wait = delay(failure, failures[failure.kind], self._clock.uniform)
+            tokenless += credential is None
+            if tokenless >= _TOKEN_ATTEMPTS:
+                # Another node may well have a token, and gets its turn only when this one has failed.
+                wait = None
             try:
                 if failure.kind is ErrorKind.AUTH and credential:
                     self.session.replace(credential)
@@ -226,7 +244,7 @@ class Oci(Cloud):
         operation = "Update" + kind.name
         request = Request(
             "PUT",
-            f"{_BASE}{kind.path}/{_quote(object_id)}",
+            f"{_BASE}{kind.path}/{quote(object_id)}",
             self._endpoint.netloc,
             json.dumps({"vnicId": vip.vnic_id}).encode("ascii"),
         )
@@ -260,7 +278,7 @@ class Oci(Cloud):
 
     def _get(self, object_id: str, deadline: Deadline, may_send: Optional[Callable[[], str]] = None) -> PrivateIp:
         kind = _kind(object_id)
-        target = f"{_BASE}{kind.path}/{_quote(object_id)}"
+        target = f"{_BASE}{kind.path}/{quote(object_id)}"
         return _private_ip(self._read("Get" + kind.name, kind.read, target, deadline, may_send).json())
 
     def _list(
@@ -271,7 +289,7 @@ class Oci(Cloud):
         query = dict(query, limit=_PAGE_SIZE)
         found: List[PrivateIp] = []
         while True:
-            parameters = "&".join(f"{name}={_quote(value)}" for name, value in query.items())
+            parameters = "&".join(f"{name}={quote(value)}" for name, value in query.items())
             target = f"{_BASE}{kind.path}?{parameters}"
             response = self._read(operation, kind.read, target, deadline, may_send)
             items = response.json()

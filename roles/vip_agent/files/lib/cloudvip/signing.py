@@ -70,7 +70,7 @@ class SigningClock:
         # What cannot be remembered can still be used.
         with contextlib.suppress(OSError):
             if skew:
-                self._state.write(_STATE_FILE, {"skew": skew, "at": self._clock.now()})
+                self._state.write(_STATE_FILE, {"skew": skew})
             else:
                 self._state.remove(_STATE_FILE)
 
@@ -212,13 +212,16 @@ def signed_call(
 
     Raises CloudError.
     """
+    end = time.monotonic() + timeout
     for last in (False, True):
         skew = clock.skew
         headers = signed_headers(request, key_id, key, clock.now(), sign_host)
         headers["opc-request-id"] = os.urandom(16).hex().upper()
         if request.if_match:
             headers["if-match"] = request.if_match
-        response = endpoint.call(request.method, request.target, headers, request.body, timeout, may_send)
+        response = endpoint.call(
+            request.method, request.target, headers, request.body, end - time.monotonic(), may_send
+        )
         clock.learn(response.headers.get("date", ""))
         if response.status != 401 or clock.skew == skew or last:
             break

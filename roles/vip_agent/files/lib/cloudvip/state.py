@@ -4,7 +4,8 @@
 import fcntl
 import json
 import os
-from typing import Any, Dict, Optional
+import threading
+from typing import Any, Dict, List, Optional
 
 from cloudvip.model import Claim, Vip
 
@@ -55,8 +56,8 @@ class State:
     def write(self, name: str, data: Dict[str, Any]) -> None:
         """Replace a file. A reader sees the old content or the new, never a part. Raises OSError."""
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        # More than one process may write the same file: each has its own temporary one.
-        temporary = f"{self._path(name)}.{os.getpid()}"
+        # More than one process, and thread, may write the same file: each has its own temporary one.
+        temporary = f"{self._path(name)}.{os.getpid()}.{threading.get_ident()}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="ascii") as stream:
@@ -100,6 +101,15 @@ class State:
     def has_claim(self, group: str) -> bool:
         """Whether anything was claimed and not released, be it readable or not."""
         return os.path.lexists(self._path("claimed-" + group))
+
+    def claimed_groups(self) -> List[str]:
+        """The groups of which anything was claimed and not released, whatever the configuration says."""
+        try:
+            names = os.listdir(self._directory)
+        except OSError:
+            return []
+        prefix, suffix = "claimed-", ".json"
+        return sorted(n[len(prefix) : -len(suffix)] for n in names if n.startswith(prefix) and n.endswith(suffix))
 
     def claim(self, group: str) -> Optional[Claim]:
         """What this node has claimed of a group; None if nothing, or if what is written cannot be understood."""

@@ -21,8 +21,9 @@ def status(mover: Mover) -> Dict[str, Any]:
     except NetdevError as error:
         interfaces, problem = None, str(error)
     api = Api(mover, config.oci, _SECONDS)
-    claims = {name: mover.state.claim(name) for name in config.groups}
-    seen = {name: sightings(group, claims[name], interfaces) for name, group in sorted(config.groups.items())}
+    names = sorted({*config.groups, *mover.state.claimed_groups()})
+    claims = {name: mover.state.claim(name) for name in names}
+    seen = {name: sightings(config.groups.get(name), claims[name], interfaces) for name in names}
     held = api.holders([s.vip for group in seen.values() for s in group])
     credential = api.session.cached()
     now = mover.clock.now()
@@ -34,7 +35,7 @@ def status(mover: Mover) -> Dict[str, Any]:
         "interfaces_problem": problem,
         "groups": {
             name: {
-                **_group(config.groups[name], claims[name]),
+                **_group(config.groups.get(name), claims[name]),
                 "audit": _audit(mover, name, now),
                 "vips": [_vip(s, claims[name], held[s.vip.address], now) for s in group],
             }
@@ -43,11 +44,11 @@ def status(mover: Mover) -> Dict[str, Any]:
     }
 
 
-def _group(group: Group, claim: Optional[Claim]) -> Dict[str, Any]:
+def _group(group: Optional[Group], claim: Optional[Claim]) -> Dict[str, Any]:
     held = claim is not None and claim.complete
     return {
         "claimed": held,
-        "revision": group.revision,
+        "revision": group.revision if group else None,
         "claimed_revision": claim.revision if claim and held else None,
     }
 
