@@ -23,6 +23,7 @@ def _figures(series: Series) -> str:
 
 
 def measures_table(measures: Sequence[Measure], repetitions: int) -> Table:
+    """Every measure with its baseline and its budget."""
     title = f"median / p95 of {repetitions} runs each, taken in turns"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("measure")
@@ -41,6 +42,7 @@ def measures_table(measures: Sequence[Measure], repetitions: int) -> Table:
 
 
 def curve_table(curve: Sequence[Claims]) -> Table:
+    """The time of a claim over the latency of the API."""
     title = "claim of 1 VIP, start to done, by the time an API call takes"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("API latency", "cloudvip", "oci CLI", "ratio"):
@@ -52,6 +54,7 @@ def curve_table(curve: Sequence[Claims]) -> Table:
 
 
 def machine() -> dict[str, Any]:
+    """What the benchmark runs on, without which its times say little."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {"cpus": os.cpu_count(), "memory_gib": round(pages / 2**30), "kernel": platform.release()}
 
@@ -59,6 +62,7 @@ def machine() -> dict[str, Any]:
 def to_json(
     measures: Sequence[Measure], curve: Sequence[Claims], repetitions: int, versions: Mapping[str, str]
 ) -> dict[str, Any]:
+    """All results as plain data."""
     return {
         "ok": all(m.ok for m in measures),
         "repetitions": repetitions,

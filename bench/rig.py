@@ -260,10 +260,12 @@ class Rig:
     # -- what is timed -------------------------------------------------------------------------------------------------
 
     def claim(self, group: str, cgroup: int = -1) -> Run:
+        """The claim of a group: the start of cloudvip's agent. Raises BenchError."""
         environment = {**OCF_ENVIRONMENT, "OCF_RESKEY_group": group, "OCF_RESKEY_CRM_meta_timeout": "60000"}
         return self.node.time([AGENT, "start"], environment, cgroup)
 
     def monitor(self, group: str) -> Run:
+        """The recurring monitor of cloudvip's agent, without the audit. Raises BenchError."""
         interval = {"OCF_CHECK_LEVEL": "0", "OCF_RESKEY_CRM_meta_interval": "5000"}
         environment = {**OCF_ENVIRONMENT, "OCF_RESKEY_group": group, "OCF_RESKEY_CRM_meta_timeout": "20000", **interval}
         return self.node.time([AGENT, "monitor"], environment)
@@ -277,6 +279,7 @@ class Rig:
         return self.node.time(argv, CLI_ENVIRONMENT, cgroup)
 
     def ocivip_monitor(self) -> Run:
+        """The recurring monitor of the agent that asks the cloud by Oracle's CLI, of one VIP. Raises BenchError."""
         environment = {
             **OCF_ENVIRONMENT, **CLI_ENVIRONMENT, "OCF_RESOURCE_INSTANCE": "bench", "OCF_RESOURCE_TYPE": "ocivip",
             "OCF_RESKEY_secondary_private_ip": self.one.address, "OCF_RESKEY_CRM_meta_interval": "20000",
@@ -291,6 +294,7 @@ class Rig:
         self.put_away([self.one] if group == "one" else self.many)
 
     def put_away(self, addresses: Sequence[Address]) -> None:
+        """Back to the VNICs on which they wait, in the cloud. Raises oci.exceptions.ServiceError."""
         for each in addresses:
             self._network.update_private_ip(each.id, oci.core.models.UpdatePrivateIpDetails(vnic_id=each.away))
 
@@ -306,8 +310,10 @@ class Rig:
         """Every answer of the API to the timed node takes this much longer. The metadata service is as fast as ever."""
         if milliseconds:
             self.control.add_fault({"effect": "latency", "service": "api", "node": NODE, "latency_ms": milliseconds})
-        yield
-        self.control.clear_faults()
+        try:
+            yield
+        finally:
+            self.control.clear_faults()
 
     def audit_off(self) -> None:
         """Take the audit out of the cluster's operations. Returns when the cluster has done so."""

@@ -20,6 +20,8 @@ def main(entry: str, output: str) -> int:
             programs.add(os.fsdecode(arguments[0]))
 
     sys.addaudithook(hook)
+    # A program that ends with os._exit would take the listing with it.
+    vars(os)["_exit"] = sys.exit
     status = 0
     try:
         runpy.run_path(entry, run_name="__main__")
@@ -36,5 +38,7 @@ def main(entry: str, output: str) -> int:
 
 
 if __name__ == "__main__":
+    # As the program itself ends: a thread of it may still be at work, and an orderly end now and then aborts then.
+    leave = os._exit
     target, sys.argv = sys.argv[1], sys.argv[2:]
-    sys.exit(main(sys.argv[0], target))
+    leave(main(sys.argv[0], target))

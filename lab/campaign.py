@@ -358,7 +358,8 @@ class _Campaign:
             wrong = self._observer.wait(prober, self._within)
             if wrong:
                 self._keep(strike, node, before, began, wall, wrong)
-            outages = [o for t in targets for o in analyse(prober.samples(t, began)).outages]
+        # Only now: a packet that is on its way is none that was lost, and the probe's end waits for it.
+        outages = [o for t in targets for o in analyse(prober.samples(t, began)).outages]
         after = self._control.status()
         return Outcome(
             strike=strike,

@@ -278,7 +278,7 @@ def _print_faults(faults: list[dict[str, Any]]) -> None:
         scope = [f"{k}={fault[k]}" for k in ("service", "method", "path", "node") if fault.get(k)]
         details = [
             f"{k}={fault[k]}"
-            for k in ("status", "code", "latency_ms", "jitter_ms", "count")
+            for k in ("status", "code", "latency_ms", "jitter_ms", "shift_s", "count")
             if fault.get(k) not in (None, 0)
         ]
         if fault["probability"] != 1:

@@ -657,6 +657,7 @@ class Cloud:
         return record
 
     async def delete_ipv6(self, ipv6_id: str, if_match: str | None = None) -> None:
+        """Unassign and delete. Raises ApiError: 404 when there is none, 412 when it has another ETag."""
         record = _find(self._state.ipv6s, ipv6_id, if_match)
         self._state = replace(self._state, ipv6s=_without(self._state.ipv6s, record.id))
 
@@ -704,6 +705,7 @@ class Cloud:
         return record
 
     async def delete_public_ip(self, public_ip_id: str, if_match: str | None = None) -> None:
+        """Unassign and delete. Raises ApiError: 404 when there is none, 412 when it has another ETag."""
         record = _find(self._state.public_ips, public_ip_id, if_match)
         self._state = replace(self._state, public_ips=_without(self._state.public_ips, record.id))
 
@@ -759,6 +761,7 @@ class Cloud:
         freeform_tags: Tags | None = None,
         defined_tags: Tags | None = None,
     ) -> DynamicGroup:
+        """A new group. Raises ApiError: 400 for a rule that cannot be parsed, 409 when the name is taken."""
         _check_rule(rule)
         if any(g.name.lower() == name.lower() for g in self._state.dynamic_groups.values()):
             message = f"DynamicResourceGroup with the same displayName {name} already exists."
@@ -780,6 +783,7 @@ class Cloud:
         return group
 
     async def delete_dynamic_group(self, group_id: str, if_match: str | None = None) -> None:
+        """Policies that name it stay. Raises ApiError: 404 when there is none, 412 when it has another ETag."""
         group = _find(self._state.dynamic_groups, group_id, if_match)
         self._state = replace(self._state, dynamic_groups=_without(self._state.dynamic_groups, group.id))
 
@@ -793,6 +797,7 @@ class Cloud:
         freeform_tags: Tags | None = None,
         defined_tags: Tags | None = None,
     ) -> Policy:
+        """A new policy. Raises ApiError: 404 for the compartment, 400 for a statement, 409 when the name is taken."""
         if compartment_id not in (TENANCY_ID, COMPARTMENT_ID):
             raise not_found()
         texts = tuple(statements)
@@ -824,6 +829,7 @@ class Cloud:
         return record
 
     async def delete_policy(self, policy_id: str, if_match: str | None = None) -> None:
+        """It permits nothing from now on. Raises ApiError: 404 when there is none, 412 when it has another ETag."""
         record = _find(self._state.policies, policy_id, if_match)
         self._state = replace(self._state, policies=_without(self._state.policies, record.id))
 

@@ -46,32 +46,50 @@ class Machine:
                 await self._boot()
 
     async def _boot(self) -> None:
+        """With the lock held. A boot that fails leaves the power off."""
         name = self.node.name
         self._set("STARTING")
-        pid, conmon = await podman.init(name)
-        primary = self.node.vnics[0].interface
+        try:
+            pid, conmon = await podman.init(name)
+        except BaseException:
+            self._set("STOPPED")
+            raise
+        try:
+            await self._plug(pid)
+            await self._fabric.silence(name, silent=False)
+            await podman.start(name)
+        except BaseException:
+            podman.end(pid)
+            await self._end(pid, conmon)
+            raise
+        self._watcher = asyncio.create_task(self._watch(pid, conmon), name=f"watch-{name}")
+        self._set("RUNNING")
+
+    async def _plug(self, pid: int) -> None:
+        name, primary = self.node.name, self.node.vnics[0].interface
         for port in (p for p in self._view().ports if p.instance == name):
             subnet = self._topology.subnet(port.subnet)
             await self._fabric.plug(
                 port, podman.netns(pid), subnet.gateway, subnet.cidr.prefixlen, default_route=port.interface == primary
             )
-        await self._fabric.silence(name, silent=False)
-        await podman.start(name)
-        self._watcher = asyncio.create_task(self._watch(pid, conmon), name=f"watch-{name}")
-        self._set("RUNNING")
 
     async def _watch(self, pid: int, conmon: int) -> None:
+        code = await self._end(pid, conmon)
+        # Whoever holds the lock waits for this end and takes the power away: then a reboot does not come to pass.
+        if code == podman.EXIT_REBOOT and not self._lock.locked():
+            await self.power_on()
+
+    async def _end(self, pid: int, conmon: int) -> int:
+        """Wait until the node's process has ended, and tidy up. Returns its exit code."""
         await podman.gone(pid)
         try:
             await self._fabric.unplug(self.node.name)
             # The last thing that conmon does is to unmount the disk: of the node's next life, if that has begun.
             await podman.gone(conmon)
-            code = await podman.exit_code(self.node.name)
+            return await podman.exit_code(self.node.name)
         finally:
             # Whatever else goes wrong, a node without a process can be started again.
             self._set("STOPPED")
-        if code == podman.EXIT_REBOOT:
-            await self._boot()
 
     async def power_off(self) -> None:
         """A power cut: silent first, because a killed node's kernel goes on answering for a tenth of a second."""
@@ -86,7 +104,13 @@ class Machine:
         async with self._lock:
             if self.state == "RUNNING":
                 self._set("STOPPING")
-                await podman.stop(self.node.name)
+                try:
+                    await podman.stop(self.node.name)
+                except podman.NodeError:
+                    # Refused, for example because it is paused: its power can still be cut.
+                    if self._watcher and not self._watcher.done():
+                        self._set("RUNNING")
+                    raise
                 await self._ended()
 
     async def _ended(self) -> None:

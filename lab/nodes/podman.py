@@ -8,7 +8,9 @@ network namespace dies with the node, so that a node without power does not go o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 from pathlib import Path
 
 from lab import host, paths
@@ -67,6 +69,12 @@ async def start(node: str) -> None:
 async def kill(node: str) -> None:
     """Cut the power. A paused node is cut as well."""
     await _podman("kill", "--signal", "KILL", paths.container(node))
+
+
+def end(pid: int) -> None:
+    """Cut the power of a node whose init has this pid: podman kills none that it has not started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 async def stop(node: str) -> None:

@@ -98,6 +98,7 @@ files:
   elements: str
 """
 
+import errno
 import io
 import os
 import shutil
@@ -117,6 +118,7 @@ _KEPT = "__pycache__"
 _SOURCE = "source/"
 _BYTECODE = "bytecode for "
 _PROGRAM_MODE = 0o644
+_TIMEOUT = 60.0
 
 
 class File(NamedTuple):
@@ -139,7 +141,13 @@ class Program(NamedTuple):
 
 
 def _run(*argv: str) -> str:
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+            env={**os.environ, "LC_ALL": "C"}, timeout=_TIMEOUT,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise OSError(errno.ETIMEDOUT, f"did not finish within {_TIMEOUT:g} s", argv[0]) from None
     output = done.stdout.decode("utf-8", "replace")
     if done.returncode:
         raise OSError(done.returncode, output.strip() or f"status {done.returncode}", argv[0])
@@ -206,7 +214,7 @@ def write(path: Path, data: bytes, mode: int) -> None:
 def remove(path: Path, top: Path) -> None:
     """Remove one file, and the directories below `top` that become empty by it. Raises OSError."""
     path.unlink()
-    for parent in path.parents[: path.parents.index(top)]:
+    for parent in list(path.parents)[: path.parents.index(top)]:
         if all(entry == _KEPT for entry in os.listdir(parent)):
             shutil.rmtree(parent)
 

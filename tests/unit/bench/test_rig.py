@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from bench import rig
 from bench.measures import turns
-from bench.rig import ROOT
+from bench.rig import ROOT, BenchError, Rig
 from lab import topology
+from lab.control import Control
 
 INVENTORY = ROOT / "bench" / "inventory"
 
@@ -35,3 +39,33 @@ def test_contenders_take_turns_and_neither_is_always_first() -> None:
     order: list[str] = []
     turns(4, lambda: order.append("ours"), lambda: order.append("theirs"))
     assert order == ["ours", "theirs", "theirs", "ours"] * 2
+
+
+class Faults(Control):
+    """The faults of a lab that is not there."""
+
+    def __init__(self) -> None:
+        self.active: list[Mapping[str, Any]] = []
+
+    def add_fault(self, fault: Mapping[str, Any]) -> list[dict[str, Any]]:
+        self.active.append(fault)
+        return []
+
+    def clear_faults(self) -> None:
+        self.active.clear()
+
+
+def test_the_latency_goes_with_a_measure_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(rig, "CACHE", tmp_path)
+    control = Faults()
+    bench = Rig()
+    bench.control = control
+
+    def measure() -> None:
+        with bench.latency(150):
+            assert [f["latency_ms"] for f in control.active] == [150]
+            raise BenchError("no claim")
+
+    with pytest.raises(BenchError, match="no claim"):
+        measure()
+    assert control.active == []

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 BENCH = Path(__file__).resolve().parents[3] / "bench"
 
 
@@ -56,9 +58,10 @@ def test_the_program_enters_the_cgroup_before_it_starts(tmp_path: Path) -> None:
     assert str(descriptor) not in descriptors
 
 
-def test_a_trace_lists_modules_and_programs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["os._exit", "sys.exit"])
+def test_a_trace_lists_modules_and_programs_however_the_program_ends(tmp_path: Path, end: str) -> None:
     program = tmp_path / "program"
-    program.write_text("import subprocess, sys\nsubprocess.run(['true'], check=True)\nsys.exit(int(sys.argv[1]))\n")
+    program.write_text(f"import os, subprocess, sys\nsubprocess.run(['true'], check=True)\n{end}(int(sys.argv[1]))\n")
     source = (BENCH / "traced.py").read_text(encoding="utf-8")
     listing = tmp_path / "files"
     done = subprocess.run([sys.executable, "-IS", "-c", source, str(listing), str(program), "3"], check=False)

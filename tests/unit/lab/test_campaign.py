@@ -333,6 +333,21 @@ def test_what_does_not_end_well_ends_the_campaign_and_is_kept(monkeypatch: pytes
     assert kept["problems"] == list(outcome.problems)
 
 
+class Slow(World):
+    """The answer to the last packet is still on its way as long as the probe runs."""
+
+    def samples(self, target: Target, since: int = 0) -> list[Sample]:
+        samples = super().samples(target, since)
+        return [*samples[:-1], Sample(samples[-1].sequence, samples[-1].sent)] if self.probing else samples
+
+
+def test_a_packet_that_is_on_its_way_is_no_outage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    strikes(monkeypatch, "kill")
+    (outcome,) = Slow().run([1], tmp_path)
+    assert outcome.problems == ()
+    assert outcome.outage_ms == pytest.approx(7000, abs=20)
+
+
 def test_an_outcome_is_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     strikes(monkeypatch, "kill")
     (outcome,) = World().run([1], tmp_path)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.cloudvip.ha.plugins.modules import files
 
 ROOT = Path(__file__).parents[4]
 MODULE = "ansible_collections.cloudvip.ha.plugins.modules.files"
@@ -64,6 +65,28 @@ def test_what_is_not_listed_goes_and_compiled_files_stay(tmp_path: Path) -> None
     assert result["files"] == [str(tmp_path / "__init__.py"), str(tmp_path / "sub/b.py")]
     assert content(tmp_path) == {"a.py": "x = 1\n", "__pycache__/a.pyc": "compiled"}
     assert not (tmp_path / "sub").exists()
+
+
+def test_directories_that_become_empty_go_with_their_last_file_below_the_top(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parents: Any = type(tmp_path.parents)
+    item = parents.__getitem__
+
+    def before_3_10(self: Any, index: Any) -> Any:
+        """Until then the parents of a path could not be sliced."""
+        if isinstance(index, slice):
+            raise TypeError("'<' not supported between instances of 'slice' and 'int'")
+        return item(self, index)
+
+    monkeypatch.setattr(parents, "__getitem__", before_3_10)
+    file = tmp_path / "a" / "b" / "c.py"
+    file.parent.mkdir(parents=True)
+    file.touch()
+
+    files.remove(file, tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_content_and_mode_are_repaired(tmp_path: Path) -> None:
@@ -189,6 +212,32 @@ def test_a_broken_archive_is_replaced(tmp_path: Path) -> None:
 
     assert program(tmp_path, SOURCES)["changed"] is True
     assert answer(tmp_path, "source").startswith("42 ")
+
+
+def interpreter(path: Path, script: str) -> files.Program:
+    """A program without sources, and a shell script for its interpreter."""
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return files.Program({}, str(path))
+
+
+def test_an_interpreter_that_hangs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_TIMEOUT", 0.2)
+    hanging = interpreter(tmp_path / "python", "exec sleep 30")
+
+    with pytest.raises(OSError, match=r"did not finish within 0\.2 s") as raised:
+        hanging.parts()
+
+    assert raised.value.filename == hanging.python
+
+
+def test_an_interpreter_speaks_no_language_but_keeps_its_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("KEPT", "kept")
+
+    assert "C-kept/" in interpreter(tmp_path / "python", 'echo "$LC_ALL-$KEPT"').parts()
 
 
 def test_check_mode_packs_nothing(tmp_path: Path) -> None:
