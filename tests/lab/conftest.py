@@ -102,6 +102,7 @@ class Lab:
 
     def reset(self) -> None:
         self._converged = ""
+        self.control.clear_faults()
         self.run("reset", "--fresh-cloud")
 
     def cluster(self, topology: str, inventory: str) -> None:

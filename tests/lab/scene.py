@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import time
@@ -54,6 +55,8 @@ class Scene:
         self._probe.start()
         try:
             self.well()
+            for node in self.nodes:
+                wait_until(f"a token on {node}", functools.partial(self.has_token, node), 60)
         except BaseException:
             self._probe.stop()
             raise
@@ -97,9 +100,10 @@ class Scene:
 
     def settle(self) -> None:
         """Take back what a move said about where the group is to be."""
-        self._moved = False
-        node = next(n for n in self.nodes if self.control.status().node(n).state == "RUNNING")
+        broken = {node for _, node, _ in self._heal}
+        node = next(n for n in self.nodes if n not in broken)
         self.sh(node, f"crm_resource --resource {RESOURCE} --clear")
+        self._moved = False
 
     def heal(self) -> None:
         """End all that was done."""
@@ -135,6 +139,9 @@ class Scene:
         """The cluster's audit, now: as if none had been for a while."""
         self.sh(node, f"rm -f {AUDIT}")
         return self.agent(node, "monitor", level=10, every=60)
+
+    def has_token(self, node: str) -> bool:
+        return self.sh(node, "cloudvip token show >/dev/null && echo there", check=False) != ""
 
     # -- what is seen --------------------------------------------------------------------------------------------------
 
@@ -177,6 +184,10 @@ class Scene:
         now = time.monotonic_ns()
         time.sleep(IN_FLIGHT_NS / NS_PER_S)
         return {t.name: analyse([s for s in self._probe.samples(t, self.since) if s.sent < now]) for t in self._targets}
+
+    def answers(self) -> bool:
+        """Whether the latest packet to every target, of those that are not on their way any more, was answered."""
+        return all(m.sent and not any(o.end is None for o in m.outages) for m in self._measured().values())
 
     def back_after(self, since: int) -> float:
         """Seconds from `since` (monotonic ns) until the last target answered again; to be asked when all do."""

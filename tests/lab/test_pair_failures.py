@@ -39,7 +39,7 @@ def test_05_both_halves_of_a_split_claim_and_it_does_not_become_a_fight(scene: S
     # The loser has not heard of it: the two cannot talk. Its next audit tells.
     wait_until(f"the address off {old}", lambda: scene.configured(old).isdisjoint(scene.vips), AUDIT_SECONDS + 10)
     time.sleep(max(0, 2 * AUDIT_SECONDS + 10 - (time.monotonic() - split)))
-    assert len(scene.moves()) <= 2, scene.moves()
+    assert len(scene.moves()) == len(scene.vips), scene.moves()
 
 
 def test_13_a_full_vnic_is_said_so_and_the_vip_keeps_its_object(scene: Scene) -> None:
