@@ -148,12 +148,15 @@ class Scene:
     @property
     def holder(self) -> str:
         """The node that the cloud delivers all the addresses to."""
-        holders = set(self.lab.holders().values())
+        holders = self._holders()
         if len(holders) != 1:
             pytest.fail(f"not one holder: {self.lab.holders()}")
         (holder,) = holders
         assert holder is not None
         return holder
+
+    def _holders(self) -> set[str | None]:
+        return {node for address, node in self.lab.holders().items() if address in self.vips}
 
     @property
     def others(self) -> list[str]:
@@ -164,7 +167,7 @@ class Scene:
         """Wait until the cloud delivers all the addresses to one node that is not `old`."""
 
         def new() -> str | None:
-            holders = set(self.lab.holders().values())
+            holders = self._holders()
             return next(iter(holders)) if len(holders) == 1 and old not in holders else None
 
         return str(wait_until(f"all addresses away from {old}", new, seconds))
@@ -201,9 +204,9 @@ class Scene:
     def events(self, kind: str, since: int | None = None) -> list[dict[str, Any]]:
         return [e for e in self.control.events(since or self.since) if e["kind"] == kind]
 
-    def moves(self) -> list[str]:
+    def moves(self, since: int | None = None) -> list[str]:
         """Where the data plane was turned to, one for each address and time."""
-        return [str(e["port"]) for e in self.events("moved")]
+        return [str(e["port"]) for e in self.events("moved", since)]
 
     def claims_of(self, node: str, since: int) -> list[dict[str, Any]]:
         """A node's requests that change something."""

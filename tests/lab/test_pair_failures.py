@@ -15,7 +15,11 @@ from tests.lab.scene import RESOURCE, Scene
 
 INVENTORY = "inventory/lab-pair"
 AUDIT_SECONDS = 60
-MANY = [{"name": f"v{n}", "address": f"10.10.1.{n}", "prefix": 24} for n in range(130, 180)]
+# The inventory's own one, and as many more as make fifty.
+MANY = [
+    {"name": "app", "address": "10.10.1.50", "prefix": 24},
+    *({"name": f"v{n}", "address": f"10.10.1.{n}", "prefix": 24} for n in range(130, 179)),
+]
 
 
 @pytest.fixture(scope="module")
