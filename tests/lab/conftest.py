@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--outage", type=int, default=20, help="seconds that an outage of the cloud's services lasts")
+    parser.addoption("--outage", type=int, default=10, help="seconds that an outage of the cloud's services lasts")
 
 
 @pytest.fixture
@@ -82,7 +82,8 @@ class Lab:
 
     def __init__(self) -> None:
         self.control = Control()
-        self._converged = ""
+        # The inventory whose cluster stands, as far as the tests know.
+        self.standing = ""
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -97,21 +98,21 @@ class Lab:
         return self.control.status()
 
     def down(self) -> None:
-        self._converged = ""
+        self.standing = ""
         self.run("down")
 
     def reset(self) -> None:
-        self._converged = ""
+        self.standing = ""
         self.control.clear_faults()
         self.run("reset", "--fresh-cloud")
 
     def cluster(self, topology: str, inventory: str) -> None:
         """The cluster of an inventory, built from bare nodes unless it stands already."""
-        if self._converged != inventory:
+        if self.standing != inventory:
             self.up(topology)
             self.reset()
             self.converge(inventory)
-            self._converged = inventory
+            self.standing = inventory
 
     def sh(self, node: str, command: str, *, check: bool = True) -> str:
         """Run a shell command on a node as root. Returns its standard output."""

@@ -17,7 +17,8 @@ from tests.lab.test_failover import check
 INVENTORY = "inventory/lab-pair"
 
 
-@pytest.fixture(scope="module", params=image.RELEASES)
+# The default one comes last: the tests after these go on with its cluster.
+@pytest.fixture(scope="module", params=reversed(image.RELEASES))
 def pair(lab: Lab, request: pytest.FixtureRequest) -> Lab:
     """The cluster of inventory/lab-pair, on nodes whose image's warm package cache was emptied."""
     lab.down()
@@ -25,6 +26,7 @@ def pair(lab: Lab, request: pytest.FixtureRequest) -> Lab:
     for node in ("n1", "n2"):
         lab.sh(node, "apt-get clean && find /var/lib/apt/lists -type f -delete")
     lab.converge(INVENTORY)
+    lab.standing = INVENTORY
     return lab
 
 
@@ -32,9 +34,8 @@ def test_a_pair_is_built_from_bare_nodes_and_a_second_run_changes_nothing(pair: 
     assert pair.converge(INVENTORY).changed == {"n1": 0, "n2": 0}
 
 
-@pytest.mark.parametrize("kind", ["kill", "move"])
-def test_the_other_node_takes_over(pair: Lab, kind: str) -> None:
-    check(pair.drill(kind))
+def test_the_other_node_takes_over(pair: Lab) -> None:
+    check(pair.drill("kill"))
 
 
 def test_the_agent_is_a_good_citizen_by_ocf_tester(pair: Lab) -> None:
