@@ -17,6 +17,7 @@ from cloudvip.retry import _LONGEST as BACKOFF_SECONDS
 from tests.lab.conftest import Lab, wait_until
 from tests.lab.scene import AUDIT, RESOURCE, Scene
 
+pytestmark = pytest.mark.long
 # The audit of the cluster is due each minute.
 AUDIT_SECONDS = 60
 # On top of the interval of the retries: the connection, the answers, and that a takeover is more than one call.
