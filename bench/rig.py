@@ -241,7 +241,8 @@ class Rig:
         tree = CACHE / f"oci-cli-{release}-{python}"
         if not tree.exists():
             partial = Path(f"{tree}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
+            if partial.exists():
+                shutil.rmtree(partial)
             host(
                 sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(partial),
                 "--python-version", python, "--only-binary=:all:", f"oci-cli=={release}",
