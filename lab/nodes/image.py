@@ -17,7 +17,7 @@ from lab.host import run
 RELEASES = ("bookworm", "bullseye", "trixie")
 """The Debian releases that a node can be made of; the first is the default."""
 # The security archive of a release past its support names packages that it no longer has.
-_SOURCES = {"bullseye": ["deb http://deb.debian.org/debian bullseye main"]}
+_HOOKS = {"bullseye": ['--setup-hook=sed -i /-security/d "$1/etc/apt/sources.list"']}
 REPOSITORY = "localhost/cloudvip-lab"
 _PACKAGES = (
     "systemd,systemd-sysv,dbus,udev,kmod,openssh-server,sudo,python3,python3-apt,iproute2,iputils-ping,curl,procps,"
@@ -54,7 +54,7 @@ def _ingredients(ca: Path) -> dict[str, bytes]:
 
 def tag(release: str, ca: Path) -> str:
     """The image's name; it changes with anything that goes into the image."""
-    digest = hashlib.sha256(f"{release} {_SOURCES.get(release)} {_PACKAGES} {_EXCLUDED}".encode())
+    digest = hashlib.sha256(f"{release} {_HOOKS.get(release)} {_PACKAGES} {_EXCLUDED}".encode())
     for name, content in sorted(_ingredients(ca).items()):
         digest.update(name.encode() + b"\0" + content + b"\0")
     return f"{REPOSITORY}:{release}-{digest.hexdigest()[:12]}"
@@ -77,9 +77,10 @@ def build(release: str, name: str, ca: Path) -> None:
             "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={_PACKAGES}",
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in _EXCLUDED),
             "--skip=cleanup/apt",
+            *_HOOKS.get(release, []),
             f"--customize-hook=copy-in {files} /",
             '--customize-hook=chroot "$1" sh /lab/customize.sh',
-            release, str(tar), *_SOURCES.get(release, []),
+            release, str(tar),
         ]  # fmt: skip
         run(*command)
         run("podman", "import", str(tar), name)
