@@ -103,9 +103,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._oci import session
-from ..module_utils._oci.client import Identity
 from ..module_utils._oci.dynamic_group import DynamicGroup, Plan, Request, members_rule, plan
 from ..module_utils._oci.errors import OciError
+from ..module_utils._oci.identity import Identity
 
 
 def apply(identity: Identity, compartment_id: str, name: str, todo: Plan, current: DynamicGroup | None) -> str | None:

@@ -103,7 +103,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._oci import session
-from ..module_utils._oci.client import Identity
+from ..module_utils._oci.identity import Identity
 from ..module_utils._oci.policy import Plan, Policy, Request, plan
 
 

@@ -114,8 +114,8 @@ from collections.abc import Callable, Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._oci import session
-from ..module_utils._oci.client import Network
 from ..module_utils._oci.errors import CloudError
+from ..module_utils._oci.network import Network
 from ..module_utils._oci.private_ip import Create, Plan, PrivateIp, Request, Update, parse, plan, shown
 
 

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
-from .client import Identity, Network, OciIdentity, OciNetwork
 from .errors import OciError, PlanError
+from .identity import Identity, OciIdentity
+from .network import Network, OciNetwork
 from .retry import Patience
 
 try:
