@@ -223,6 +223,7 @@ def add(
     latency: Annotated[str, typer.Option(help="Wait this long first.")] = "0s",
     jitter: Annotated[str, typer.Option(help="Up to this much longer.")] = "0s",
     shift: Annotated[int | None, typer.Option(help="clock: the services are ahead by so many seconds.")] = None,
+    lag: Annotated[int | None, typer.Option(help="iam_lag: changes of IAM are in force after so many seconds.")] = None,
     count: Annotated[int | None, typer.Option(help="Only so many times (default: until cleared).")] = None,
     probability: Annotated[float, typer.Option(help="From 0 to 1.")] = 1.0,
 ) -> None:
@@ -238,6 +239,7 @@ def add(
         "latency_ms": parse_seconds(latency) * 1000,
         "jitter_ms": parse_seconds(jitter) * 1000,
         "shift_s": shift,
+        "lag_s": lag,
         "count": count,
         "probability": probability,
     }
@@ -278,7 +280,7 @@ def _print_faults(faults: list[dict[str, Any]]) -> None:
         scope = [f"{k}={fault[k]}" for k in ("service", "method", "path", "node") if fault.get(k)]
         details = [
             f"{k}={fault[k]}"
-            for k in ("status", "code", "latency_ms", "jitter_ms", "shift_s", "count")
+            for k in ("status", "code", "latency_ms", "jitter_ms", "shift_s", "lag_s", "count")
             if fault.get(k) not in (None, 0)
         ]
         if fault["probability"] != 1:

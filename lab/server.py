@@ -74,6 +74,7 @@ class Lab:
 
     async def apply(self, view: View) -> None:
         await self.fabric.apply(view)
+        await asyncio.gather(*(m.follow() for m in self.machines.values()))
 
     async def power(self, instance: str, action: PowerAction) -> None:
         machine = self.machines[instance]

@@ -19,6 +19,8 @@ REALM_KEY = "oc99"
 REALM_DOMAIN = "ocilab.internal"
 API_ADDRESS = "198.18.0.1"
 METADATA_ADDRESS = "169.254.169.254"
+_PROTOCOLS = {"all": "all", "icmp": "1", "tcp": "6", "udp": "17", "vrrp": "112"}
+_ANYTHING = ({"from": "0.0.0.0/0", "protocol": "all"},)
 
 
 class TopologyError(ValueError):
@@ -50,12 +52,34 @@ class RouteRule:
 
 
 @dataclass(frozen=True)
+class IngressRule:
+    """A rule of a subnet's security list.
+
+    `protocol` is `all` or a number, `ports` are the destination's (None: all of them).
+    """
+
+    source: IPv4Network
+    protocol: str
+    ports: tuple[int, int] | None = None
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> IngressRule:
+        """Read `{from: CIDR, protocol: NAME, ports: 22}` or `ports: 5405-5412`. Raises KeyError and ValueError."""
+        ports = [int(p) for p in str(data["ports"]).split("-")] if "ports" in data else []
+        return cls(IPv4Network(data["from"]), _PROTOCOLS[data["protocol"]], (ports[0], ports[-1]) if ports else None)
+
+
+@dataclass(frozen=True)
 class Subnet:
-    """`ipv6` is its IPv6 prefix where it has one: the API knows it, the fabric routes IPv4 only."""
+    """`ipv6` is its IPv6 prefix where it has one: the API knows it, the fabric routes IPv4 only.
+
+    `ingress` is what its security list lets in: anything, unless the file says otherwise.
+    """
 
     name: str
     cidr: IPv4Network
     routes: tuple[RouteRule, ...]
+    ingress: tuple[IngressRule, ...]
     ipv6: IPv6Network | None = None
 
     @property
@@ -140,6 +164,7 @@ def parse(data: Mapping[str, Any]) -> Topology:
                 name,
                 IPv4Network(s["cidr"]),
                 tuple(RouteRule(IPv4Network(r["to"]), IPv4Address(r["via"])) for r in s.get("routes", ())),
+                tuple(IngressRule.parse(r) for r in s.get("ingress", _ANYTHING)),
                 IPv6Network(s["ipv6"]) if "ipv6" in s else None,
             )
             for name, s in data["subnets"].items()

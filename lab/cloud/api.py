@@ -18,17 +18,25 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from lab.cloud import iaas, identity, objectstorage
+from lab.cloud import addresses, attachments, iaas, identity, nsg, objectstorage, scim
 from lab.cloud.auth import Authenticator, Request
 from lab.cloud.call import Call, Operation, Reply
-from lab.cloud.errors import ApiError
+from lab.cloud.errors import ApiError, body
 from lab.cloud.faults import SHIFT, FaultMiddleware, Faults
 from lab.cloud.http import CALLER, Events, caller_by_address
 from lab.cloud.names import USER
 from lab.cloud.state import Cloud
 
 FEDERATION_PATH = "/v1/x509"
-OPERATIONS: tuple[Operation, ...] = (*iaas.OPERATIONS, *identity.OPERATIONS, *objectstorage.OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = (
+    *addresses.OPERATIONS,
+    *attachments.OPERATIONS,
+    *iaas.OPERATIONS,
+    *identity.OPERATIONS,
+    *nsg.OPERATIONS,
+    *objectstorage.OPERATIONS,
+    *scim.OPERATIONS,
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ def _response(headers: Mapping[str, str], status: int, body: Any, extra: Mapping
 
 
 def _error(headers: Mapping[str, str], error: ApiError) -> Response:
-    return _response(headers, error.status, {"code": error.code, "message": error.message}, {})
+    return _response(headers, error.status, body(error), {})
 
 
 async def _received(http: HttpRequest) -> Request:
@@ -93,12 +101,21 @@ def _endpoint(
         try:
             principal = authenticator.authenticate(request)
             http.scope["state"][CALLER] = principal.name
-            query = dict(http.query_params)
-            call = Call(cloud, principal, operation.name, http.path_params, query, request.headers, request.body)
+            query = {k: ",".join(http.query_params.getlist(k)) for k in http.query_params}
+            call = Call(
+                cloud,
+                principal,
+                operation.name,
+                http.path_params,
+                query,
+                request.headers,
+                request.body,
+                f"{http.url.scheme}://{request.headers['host']}",
+            )
             once = operation.method == "POST" and "opc-retry-token" in request.headers
             reply = await (tokens.once(call, operation.handler) if once else operation.handler(call))
         except ApiError as error:
-            return _error(request.headers, error)
+            return _response(request.headers, error.status, operation.error_body(error), {})
         return _response(request.headers, reply.status, reply.body, reply.headers)
 
     return endpoint
@@ -142,6 +159,7 @@ def create_api(
     USER. Events name the one who signed, and the address's owner only where no signature was good.
     """
     tokens = _RetryTokens()
+    cloud.iam.lag = faults.lag
     routes = [Route(FEDERATION_PATH, _federation(authenticator), methods=["POST"])]
     routes += [Route(o.path, _endpoint(o, cloud, authenticator, tokens), methods=[o.method]) for o in OPERATIONS]
     app = Starlette(routes=routes, exception_handlers={404: _refused, 405: _refused, 500: _refused})

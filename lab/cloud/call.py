@@ -6,12 +6,12 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from lab.cloud.auth import Principal
-from lab.cloud.errors import ApiError, invalid, missing, not_found
+from lab.cloud.errors import ApiError, body, invalid, missing, not_found
 from lab.cloud.names import COMPARTMENT_ID, COMPARTMENT_NAME, TENANCY_ID
 from lab.cloud.state import Cloud
 from lab.topology import REGION
@@ -30,7 +30,11 @@ class Reply:
 
 @dataclass(frozen=True)
 class Call:
-    """One request to the API, after its signature has been found good."""
+    """One request to the API, after its signature has been found good.
+
+    `endpoint` is the base URL that it was sent to; the values of a query parameter that is there twice are joined by
+    commas.
+    """
 
     cloud: Cloud
     principal: Principal
@@ -39,6 +43,7 @@ class Call:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     raw_body: bytes
+    endpoint: str
 
     def require(self, compartment_id: str, *permissions: str) -> None:
         """Raises ApiError 404 unless the caller has every one of the permissions on that compartment's things."""
@@ -56,8 +61,7 @@ class Call:
         }
         if compartment_id == COMPARTMENT_ID:
             variables["target.compartment.name"] = COMPARTMENT_NAME
-        instance = self.cloud.instances[self.principal.id]
-        if not all(self.cloud.permitted(instance, p, compartment_id, variables) for p in permissions):
+        if not all(self.cloud.iam.permitted(self.principal.id, p, compartment_id, variables) for p in permissions):
             raise not_found()
 
     def needed(self, name: str) -> str:
@@ -82,6 +86,10 @@ class Call:
             raise _unparsable() from error
         if not isinstance(data, dict):
             raise _unparsable()
+        return self.known(data, *keys)
+
+    def known(self, data: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+        """A JSON object without its nulls. Raises ApiError 400 for a key that the lab does not know."""
         given = {k: v for k, v in data.items() if v is not None}
         for key in given:
             if key not in keys:
@@ -102,6 +110,29 @@ def typed(data: Mapping[str, Any], key: str, kind: type) -> Any:
     return value
 
 
+def fields(data: Mapping[str, Any], names: Mapping[str, tuple[str, type]]) -> dict[str, Any]:
+    """What `data` has of the attributes in `names`, under the names of the record's fields. Raises ApiError 400."""
+    return {attribute: typed(data, key, kind) for key, (attribute, kind) in names.items() if key in data}
+
+
+def single(record: Any, body: dict[str, Any]) -> Reply:
+    """The reply that shows one record."""
+    return Reply(body, headers={"etag": record.etag})
+
+
+def filtered(call: Call, records: Iterable[Any], *filters: tuple[str, Callable[[Any], Any]]) -> list[Any]:
+    """Those records for which each query parameter that was given equals what the filter reads from the record."""
+    wanted = [(call.query[name], read) for name, read in filters if name in call.query]
+    return [r for r in records if all(str(read(r)) == value for value, read in wanted)]
+
+
+def in_compartment(call: Call, *permissions: str) -> bool:
+    """Check a listing by compartment; False where there is nothing because everything is in the other one."""
+    compartment_id = call.needed("compartmentId")
+    call.require(compartment_id, *permissions)
+    return compartment_id == COMPARTMENT_ID
+
+
 def page(call: Call, items: Sequence[Any]) -> Reply:
     """The page of `items` that `limit` and `page` ask for, with opc-next-page when there is more."""
     try:
@@ -118,9 +149,10 @@ def page(call: Call, items: Sequence[Any]) -> Reply:
 
 
 class Operation(NamedTuple):
-    """An API operation: its name in policies, and where it is."""
+    """An API operation: its name in policies, where it is, and how it words an error."""
 
     name: str
     method: str
     path: str
     handler: Callable[[Call], Awaitable[Reply]]
+    error_body: Callable[[ApiError], Any] = body

@@ -18,6 +18,11 @@ class ApiError(Exception):
         return f"{self.status} {self.code}: {self.message}"
 
 
+def body(error: ApiError) -> dict[str, str]:
+    """The error as the services of OCI send it."""
+    return {"code": error.code, "message": error.message}
+
+
 def not_authenticated() -> ApiError:
     """One answer whatever part of the authentication is wrong, so that a caller learns nothing from it."""
     message = "The required information to complete authentication was not provided or was incorrect."

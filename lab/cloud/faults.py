@@ -20,6 +20,11 @@ Without a service a fault is for all but `dns`. There the method is QUERY and th
 
 is no answer of its own: for that node, or for all, the services' clock is so far ahead. It is in the Date of every
 answer, decides which signatures are too old and which tokens have expired, and dates new tokens.
+
+    {"effect": "iam_lag", "lag_s": 30}
+
+is none either: a change of a dynamic group or of a policy is read back at once, but for so long it permits and forbids
+nothing, and a policy cannot name a group that is that new.
 """
 
 from __future__ import annotations
@@ -38,13 +43,16 @@ from typing import Any, Literal, get_args
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lab.cloud.http import CALLER, HANG_UP
+from lab.cloud.iam import MAX_LAG
 
-Effect = Literal["latency", "status", "drop", "hang", "apply_then_fail", "clock"]
+Effect = Literal["latency", "status", "drop", "hang", "apply_then_fail", "clock", "iam_lag"]
 Service = Literal["api", "imds", "federation", "dns"]
 
 SHIFT = "lab.shift"
 """In the scope's state: the seconds by which the services' clock is ahead for this caller."""
 _MAX_SHIFT = 10 * 365 * 86400.0
+# The effects that last instead of hitting a request, and the keys that each takes.
+_LASTING = {"clock": ("shift_s", "node"), "iam_lag": ("lag_s",)}
 _CODES = {
     400: "InvalidParameter",
     401: "NotAuthenticated",
@@ -72,6 +80,7 @@ class Fault:
     count: int | None = None
     probability: float = 1.0
     shift_s: float = 0.0
+    lag_s: float = 0.0
     id: str = ""
     hits: int = 0
 
@@ -96,18 +105,22 @@ class Fault:
                 and (fault.count is None or fault.count > 0)
                 and (fault.status is None or 200 <= fault.status <= 599)
                 and abs(fault.shift_s) < _MAX_SHIFT
+                and 0 <= fault.lag_s <= MAX_LAG
             )
         except (TypeError, re.error) as error:
             raise ValueError(f"fault: {error}") from error
         if not numbers_fit:
             raise ValueError(
                 "fault: expected latency_ms and jitter_ms from 0, probability from 0 to 1, count from 1, "
-                f"status from 200 to 599, shift_s of less than ten years: {dict(data)}"
+                f"status from 200 to 599, shift_s of less than ten years, lag_s from 0 to {MAX_LAG:.0f}: {dict(data)}"
             )
-        if fault.effect == "clock" and replace(fault, node=None, shift_s=0.0) != cls("clock"):
-            raise ValueError(f"fault: a clock takes only shift_s and node: {dict(data)}")
-        if fault.effect != "clock" and fault.shift_s:
-            raise ValueError(f"fault: shift_s is for the effect 'clock' alone: {dict(data)}")
+        given = {f.name for f in fields(cls) if getattr(fault, f.name) != f.default}
+        own = _LASTING.get(fault.effect)
+        if own and not given <= {"effect", *own}:
+            raise ValueError(f"fault: the effect {fault.effect!r} takes only {' and '.join(own)}: {dict(data)}")
+        for effect, (key, *_) in _LASTING.items():
+            if fault.effect != effect and key in given:
+                raise ValueError(f"fault: {key} is for the effect {effect!r} alone: {dict(data)}")
         return fault
 
     def to_json(self) -> dict[str, Any]:
@@ -120,7 +133,7 @@ class Fault:
     def matches(self, service: str, method: str, path: str, caller: str) -> bool:
         return (
             not self.spent
-            and self.effect != "clock"
+            and self.effect not in _LASTING
             and (self.service == service or (self.service is None and service != "dns"))
             and (self.method is None or self.method.upper() == method)
             and (self.path is None or re.search(self.path, path) is not None)
@@ -160,6 +173,10 @@ class Faults:
     def shift(self, caller: str) -> float:
         """By how many seconds the services' clock is ahead for this caller."""
         return sum(f.shift_s for f in self.items() if f.node in (None, caller))
+
+    def lag(self) -> float:
+        """By how many seconds the services are behind the changes of groups and policies."""
+        return max((f.lag_s for f in self.items()), default=0.0)
 
     def take(self, service: str, method: str, path: str, caller: str) -> tuple[float, Fault | None]:
         """What happens to this request: seconds to wait, and the fault that decides its answer.

@@ -49,7 +49,7 @@ def document(cloud: Cloud, pki: Pki, instance: Instance) -> dict[str, Any]:
                 "regionIdentifier": REGION,
             },
             "shape": "VM.Standard.E4.Flex",
-            "shapeConfig": {"ocpus": 1.0, "memoryInGBs": 2.0},
+            "shapeConfig": {"ocpus": 8.0, "memoryInGBs": 2.0},
             "state": "Running",
             "freeformTags": {},
             "definedTags": {},

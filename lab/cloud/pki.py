@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from lab.cloud.names import COMPARTMENT_ID, TENANCY_ID, USER_ID
+from lab.cloud.names import COMPARTMENT_ID, REGIONS, TENANCY_ID, USER_ID
 from lab.topology import API_ADDRESS, REALM_DOMAIN, REGION, Topology
 
 _YEARS_10 = timedelta(days=3650)
@@ -244,8 +244,8 @@ def _server(stem: Path, ca: _Authority) -> None:
         return
     key = ec.generate_private_key(ec.SECP256R1())
     names: list[x509.GeneralName] = [
-        x509.DNSName(f"*.{REGION}.{REALM_DOMAIN}"),
-        x509.DNSName(f"*.{REGION}.oci.{REALM_DOMAIN}"),
+        *(x509.DNSName(f"*.{region}.{REALM_DOMAIN}") for region in REGIONS),
+        *(x509.DNSName(f"*.{region}.oci.{REALM_DOMAIN}") for region in REGIONS),
         x509.IPAddress(ip_address(API_ADDRESS)),
         x509.DNSName("localhost"),
         x509.IPAddress(ip_address("127.0.0.1")),

@@ -12,7 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from lab.cloud.names import DEFAULT_DOMAIN, DOMAINS
 
 VERBS = ("inspect", "read", "use", "manage")
 
@@ -47,6 +49,21 @@ _RESOURCES: dict[str, tuple[str, str, str, str]] = {
         "ROUTE_TABLE_ATTACH ROUTE_TABLE_DETACH ROUTE_TABLE_UPDATE ROUTE_TABLE_CREATE ROUTE_TABLE_DELETE"
         " ROUTE_TABLE_MOVE",
     ),
+    "network-security-groups": (
+        "NETWORK_SECURITY_GROUP_INSPECT",
+        "NETWORK_SECURITY_GROUP_READ",
+        "NETWORK_SECURITY_GROUP_LIST_SECURITY_RULES NETWORK_SECURITY_GROUP_LIST_MEMBERS"
+        " NETWORK_SECURITY_GROUP_UPDATE_MEMBERS",
+        "NETWORK_SECURITY_GROUP_UPDATE NETWORK_SECURITY_GROUP_CREATE NETWORK_SECURITY_GROUP_DELETE"
+        " NETWORK_SECURITY_GROUP_MOVE NETWORK_SECURITY_GROUP_UPDATE_SECURITY_RULES",
+    ),
+    "security-lists": (
+        "SECURITY_LIST_READ",
+        "",
+        "",
+        "SECURITY_LIST_ATTACH SECURITY_LIST_DETACH SECURITY_LIST_UPDATE SECURITY_LIST_CREATE SECURITY_LIST_DELETE"
+        " SECURITY_LIST_MOVE",
+    ),
     "public-ips": (
         "",
         "PUBLIC_IP_READ",
@@ -74,9 +91,21 @@ _RESOURCES: dict[str, tuple[str, str, str, str]] = {
         "DYNAMIC_GROUP_UPDATE",
         "DYNAMIC_GROUP_CREATE DYNAMIC_GROUP_DELETE",
     ),
+    "domains": ("DOMAIN_INSPECT", "DOMAIN_READ", "DOMAIN_UPDATE", "DOMAIN_CREATE DOMAIN_DELETE"),
     "policies": ("", "POLICY_READ", "", "POLICY_CREATE POLICY_DELETE POLICY_UPDATE"),
 }
-_NETWORK = ("private-ips", "vnics", "vnic-attachments", "subnets", "vcns", "route-tables", "public-ips", "ipv6s")
+_NETWORK = (
+    "private-ips",
+    "vnics",
+    "vnic-attachments",
+    "subnets",
+    "vcns",
+    "route-tables",
+    "network-security-groups",
+    "security-lists",
+    "public-ips",
+    "ipv6s",
+)
 _FAMILIES: dict[str, tuple[str, ...]] = {
     "virtual-network-family": _NETWORK,
     "instance-family": ("instances",),
@@ -128,15 +157,24 @@ class Some:
 Condition = Test | Every | Some
 
 
+class Group(NamedTuple):
+    """A dynamic group as statements can name it: by its OCID, or by its name in an identity domain."""
+
+    id: str
+    name: str
+    domain: str = DEFAULT_DOMAIN
+
+
 @dataclass(frozen=True)
 class Statement:
     """A parsed policy statement.
 
-    `subject` is the OCID or the name of a dynamic group, `permissions` what verb and resource type stand for, `scope`
-    the OCID or the name of a compartment (None: the tenancy).
+    `subject` is the OCID or the name of a dynamic group, `domain` the identity domain of the name, `permissions` what
+    verb and resource type stand for, `scope` the OCID or the name of a compartment (None: the tenancy).
     """
 
     by: Literal["id", "name"]
+    domain: str
     subject: str
     permissions: frozenset[str]
     scope_by: Literal["id", "name", "tenancy"]
@@ -253,14 +291,15 @@ def parse_statement(text: str) -> Statement:
     tokens.expect("allow")
     tokens.expect("dynamic-group")
     by: Literal["id", "name"] = "name"
+    domain = DEFAULT_DOMAIN
     if tokens.accept("id"):
         by, subject = "id", tokens.take("word")
     else:
         subject = tokens.take("word", "string")
         if tokens.accept("/"):
-            if subject.lower() != "default":
+            if subject.lower() not in (d.lower() for d in DOMAINS):
                 raise PolicyError(f"the identity domain {subject!r} does not exist")
-            subject = tokens.take("word", "string")
+            domain, subject = subject, tokens.take("word", "string")
     tokens.expect("to")
     permissions = _grant(tokens)
     tokens.expect("in")
@@ -272,7 +311,7 @@ def parse_statement(text: str) -> Statement:
         scope = tokens.take("word", "string")
     condition = _condition(tokens, _POLICY_VARIABLES) if tokens.accept("where") else None
     tokens.finish()
-    return Statement(by, subject, permissions, scope_by, scope, condition)
+    return Statement(by, domain, subject, permissions, scope_by, scope, condition)
 
 
 def _grant(tokens: _Tokens) -> frozenset[str]:
@@ -293,22 +332,29 @@ def _grant(tokens: _Tokens) -> frozenset[str]:
 class Request:
     """What is asked for: one permission on something in a compartment.
 
-    `groups` are the caller's dynamic groups as (OCID, name), `compartments` the OCIDs and names of the target's
+    `groups` are the caller's dynamic groups, `compartments` the OCIDs and names of the target's
     compartment and of those above it, the tenancy included; `variables` are the request's, without the permission.
     """
 
     permission: str
-    groups: frozenset[tuple[str, str]]
+    groups: frozenset[Group]
     compartments: tuple[tuple[str, str], ...]
     variables: Mapping[str, str]
+
+
+def concerns(statement: Statement, group: Group) -> bool:
+    """Whether the group is the statement's subject."""
+    if statement.by == "id":
+        return group.id.lower() == statement.subject.lower()
+    wanted = statement.domain.lower(), statement.subject.lower()
+    return (group.domain.lower(), group.name.lower()) == wanted
 
 
 def allows(statement: Statement, request: Request) -> bool:
     """Whether this one statement grants the permission that the request needs."""
     if request.permission not in statement.permissions:
         return False
-    wanted = statement.subject.lower()
-    if not any((group[0] if statement.by == "id" else group[1]).lower() == wanted for group in request.groups):
+    if not any(concerns(statement, group) for group in request.groups):
         return False
     if statement.scope is not None:
         scope = statement.scope.lower()

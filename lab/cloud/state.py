@@ -9,27 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from functools import partialmethod
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
-from lab.cloud import policy
-from lab.cloud.errors import ApiError, incorrect_state, invalid, missing, no_etag_match, not_found
-from lab.cloud.names import COMPARTMENT_ID, COMPARTMENT_NAME, TENANCY_ID, TENANCY_NAME, availability_domain
-from lab.fabric.view import Floating, Port, Rule, SubnetView, View
-from lab.topology import Topology, ocid
+from lab.cloud.errors import ApiError, incorrect_state, invalid, missing, not_found
+from lab.cloud.iam import Iam
+from lab.cloud.names import availability_domain
+from lab.cloud.records import Tags, added, changed, find, new_etag, now, without
+from lab.cloud.security import Groups, Memberships, SecurityList, admissions, listed
+from lab.fabric.view import Admission, Floating, Port, Rule, SubnetView, View
+from lab.topology import Topology, mac, ocid
 
 ADDRESSES_PER_VNIC = 64
 """The primary one counts."""
 IPV6_PER_VNIC = 32
+VNICS_PER_INSTANCE = 8
+"""What a flexible shape with eight OCPUs has."""
 PUBLIC_IPS = 50
 """Reserved ones, in the region."""
 _PUBLIC = IPv4Network("203.0.113.0/24")
 
 Action = Literal["START", "STOP", "SOFTSTOP", "RESET", "SOFTRESET"]
 Lifetime = Literal["EPHEMERAL", "RESERVED"]
+AttachmentState = Literal["ATTACHING", "ATTACHED", "DETACHING", "DETACHED"]
 _FROM_STATE: dict[Action, tuple[str, str]] = {
     "START": ("STOPPED", "STARTING"),
     "STOP": ("RUNNING", "STOPPING"),
@@ -63,17 +68,6 @@ class NullEffects:
         self.actions.append((instance, action))
 
 
-def _etag() -> str:
-    return secrets.token_hex(16)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-Tags = Mapping[str, Any]
-
-
 @dataclass(frozen=True)
 class Instance:
     id: str
@@ -81,7 +75,7 @@ class Instance:
     availability_domain: str
     lifecycle_state: str
     time_created: str
-    etag: str = field(default_factory=_etag)
+    etag: str = field(default_factory=new_etag)
 
 
 @dataclass(frozen=True)
@@ -92,8 +86,9 @@ class Subnet:
     gateway: IPv4Address
     ipv6: IPv6Network | None
     route_table_id: str
+    security_list_id: str
     time_created: str
-    etag: str = field(default_factory=_etag)
+    etag: str = field(default_factory=new_etag)
 
 
 @dataclass(frozen=True)
@@ -111,9 +106,10 @@ class Vnic:
     time_created: str
     skip_source_dest_check: bool = False
     hostname_label: str | None = None
+    nsg_ids: Memberships = field(default_factory=dict)
     freeform_tags: Tags = field(default_factory=dict)
     defined_tags: Tags = field(default_factory=dict)
-    etag: str = field(default_factory=_etag)
+    etag: str = field(default_factory=new_etag)
 
     @property
     def is_primary(self) -> bool:
@@ -129,43 +125,64 @@ class VnicAttachment:
     nic_index: int
     availability_domain: str
     time_created: str
-    etag: str = field(default_factory=_etag)
+    display_name: str | None = None
+    lifecycle_state: AttachmentState = "ATTACHED"
+    etag: str = field(default_factory=new_etag)
 
 
-@dataclass(frozen=True)
-class PrivateIp:
+@dataclass(frozen=True, kw_only=True)
+class Address:
     """`vnic_id` is None for a reserved one that is not assigned."""
 
     id: str
     subnet_id: str
     vnic_id: str | None
+    lifetime: Lifetime
+    display_name: str
+    time_created: str
+    freeform_tags: Tags = field(default_factory=dict)
+    defined_tags: Tags = field(default_factory=dict)
+    etag: str = field(default_factory=new_etag)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivateIp(Address):
     address: IPv4Address
-    is_primary: bool
-    lifetime: Lifetime
-    availability_domain: str | None
-    display_name: str
-    time_created: str
+    is_primary: bool = False
+    availability_domain: str | None = None
     hostname_label: str | None = None
-    freeform_tags: Tags = field(default_factory=dict)
-    defined_tags: Tags = field(default_factory=dict)
-    etag: str = field(default_factory=_etag)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ipv6(Address):
+    address: IPv6Address
+    hostname: str | None = None
+
+
+_Address = TypeVar("_Address", PrivateIp, Ipv6)
 
 
 @dataclass(frozen=True)
-class Ipv6:
-    """`vnic_id` is None for a reserved one that is not assigned."""
+class AddressKind(Generic[_Address]):
+    """What sets private IPs and IPv6 objects apart in the control plane.
 
-    id: str
-    subnet_id: str
-    vnic_id: str | None
-    address: IPv6Address
-    lifetime: Lifetime
-    display_name: str
-    time_created: str
-    hostname: str | None = None
-    freeform_tags: Tags = field(default_factory=dict)
-    defined_tags: Tags = field(default_factory=dict)
-    etag: str = field(default_factory=_etag)
+    :param name: what their OCIDs say, and the names that the cloud gives them
+    :param record: makes one
+    :param records: where the cloud keeps them
+    :param per_vnic: how many a VNIC takes, its primary one included
+    """
+
+    name: str
+    record: Callable[..., _Address]
+    records: Literal["private_ips", "ipv6s"]
+    per_vnic: int
+
+
+PRIVATE_IP = AddressKind("privateip", PrivateIp, "private_ips", ADDRESSES_PER_VNIC)
+IPV6 = AddressKind("ipv6", Ipv6, "ipv6s", IPV6_PER_VNIC)
+
+_Result = TypeVar("_Result")
+_Method: TypeAlias = partialmethod[Coroutine[Any, Any, _Result]]
 
 
 @dataclass(frozen=True)
@@ -182,7 +199,7 @@ class PublicIp:
     time_created: str
     freeform_tags: Tags = field(default_factory=dict)
     defined_tags: Tags = field(default_factory=dict)
-    etag: str = field(default_factory=_etag)
+    etag: str = field(default_factory=new_etag)
 
 
 @dataclass(frozen=True)
@@ -207,33 +224,7 @@ class RouteTable:
     rules: tuple[RouteRule, ...]
     unbound: tuple[Unbound, ...]
     time_created: str
-    etag: str = field(default_factory=_etag)
-
-
-@dataclass(frozen=True)
-class DynamicGroup:
-    id: str
-    name: str
-    description: str
-    matching_rule: str
-    time_created: str
-    freeform_tags: Tags = field(default_factory=dict)
-    defined_tags: Tags = field(default_factory=dict)
-    etag: str = field(default_factory=_etag)
-
-
-@dataclass(frozen=True)
-class Policy:
-    id: str
-    compartment_id: str
-    name: str
-    description: str
-    statements: tuple[str, ...]
-    version_date: str | None
-    time_created: str
-    freeform_tags: Tags = field(default_factory=dict)
-    defined_tags: Tags = field(default_factory=dict)
-    etag: str = field(default_factory=_etag)
+    etag: str = field(default_factory=new_etag)
 
 
 @dataclass(frozen=True)
@@ -241,34 +232,10 @@ class _State:
     vnics: Mapping[str, Vnic]
     private_ips: Mapping[str, PrivateIp]
     route_tables: Mapping[str, RouteTable]
+    attachments: Mapping[str, VnicAttachment]
     ipv6s: Mapping[str, Ipv6] = field(default_factory=dict)
     public_ips: Mapping[str, PublicIp] = field(default_factory=dict)
-    dynamic_groups: Mapping[str, DynamicGroup] = field(default_factory=dict)
-    policies: Mapping[str, Policy] = field(default_factory=dict)
-
-
-_Record = TypeVar("_Record", Instance, Vnic, PrivateIp, Ipv6, PublicIp, RouteTable, DynamicGroup, Policy)
-
-
-def _find(records: Mapping[str, _Record], key: str, if_match: str | None = None) -> _Record:
-    record = records.get(key)
-    if record is None:
-        raise not_found()
-    if if_match is not None and if_match != record.etag:
-        raise no_etag_match()
-    return record
-
-
-def _changed(record: _Record, **changes: Any) -> _Record:
-    return replace(record, **changes, etag=_etag())
-
-
-def _with(records: Mapping[str, _Record], *changed: _Record) -> dict[str, _Record]:
-    return {**records, **{r.id: r for r in changed}}
-
-
-def _without(records: Mapping[str, _Record], key: str) -> dict[str, _Record]:
-    return {k: r for k, r in records.items() if k != key}
+    network_security_groups: Groups = field(default_factory=dict)
 
 
 class Cloud:
@@ -276,36 +243,47 @@ class Cloud:
 
     Reading is free; the coroutines change something and raise ApiError when the change is refused. All of it belongs to
     one event loop. `on_event` gets a dict for every request that the API, the federation and the metadata service
-    answer (see lab.cloud.http).
+    answer (see lab.cloud.http). `reserved_private_ips` is whether the region's API knows lifetimes of private IPs and
+    addresses that are on no VNIC; not every region's does.
     """
 
     def __init__(
         self, topology: Topology, effects: Effects, on_event: Callable[[dict[str, Any]], None] | None = None
     ) -> None:
         self.topology = topology
+        self.reserved_private_ips = True
         self.effects = effects
         self.on_event = on_event or (lambda _event: None)
         self._lock = asyncio.Lock()
         self._asked = self._in_force = self._undone = 0
         self._failure = Exception()
-        self._created = _now()
+        self._created = now()
+        self.iam = Iam()
         self.vcn_id = ocid("vcn", topology.name)
-        self.vcn_etag = _etag()
+        self.vcn_etag = new_etag()
         self.subnets: dict[str, Subnet] = {
-            s.id: Subnet(s.id, s.name, s.cidr, s.gateway, s.ipv6, ocid("routetable", s.name), self._created)
+            s.id: Subnet(
+                s.id,
+                s.name,
+                s.cidr,
+                s.gateway,
+                s.ipv6,
+                ocid("routetable", s.name),
+                ocid("securitylist", s.name),
+                self._created,
+            )
             for s in topology.subnets
+        }
+        self.security_lists: dict[str, SecurityList] = {
+            key: SecurityList(key, s.name, listed(s.ingress), self._created)
+            for s in topology.subnets
+            for key in [ocid("securitylist", s.name)]
         }
         self.instances: dict[str, Instance] = {
             i.id: Instance(i.id, i.name, availability_domain(i.availability_domain), "RUNNING", self._created)
             for i in topology.instances
         }
-        self.attachments: dict[str, VnicAttachment] = {}
         self._state = self._network = self._fresh()
-        for vnic in self._state.vnics.values():
-            key = ocid("vnicattachment", vnic.id)
-            self.attachments[key] = VnicAttachment(
-                key, vnic.instance_id, vnic.id, vnic.subnet_id, vnic.index, vnic.availability_domain, self._created
-            )
 
     def _fresh(self) -> _State:
         subnet_ids = {s.name: s.id for s in self.subnets.values()}
@@ -328,17 +306,7 @@ class Cloud:
                     name,
                     self._created,
                 )
-                primary = PrivateIp(
-                    ocid("privateip", spec.id),
-                    subnet_ids[spec.subnet],
-                    spec.id,
-                    spec.address,
-                    True,
-                    "EPHEMERAL",
-                    domain,
-                    name,
-                    self._created,
-                )
+                primary = _primary(vnics[spec.id])
                 private_ips[primary.id] = primary
         tables = {}
         for subnet in self.topology.subnets:
@@ -352,13 +320,18 @@ class Cloud:
             for record in private_ips.values():
                 table = _bind(table, record)
             tables[table.id] = table
-        return _State(vnics, private_ips, tables)
+        attachments = (_attachment(v, "ATTACHED") for v in vnics.values())
+        return _State(vnics, private_ips, tables, {a.id: a for a in attachments})
 
     # ---- reading ----
 
     @property
     def vnics(self) -> Mapping[str, Vnic]:
         return self._state.vnics
+
+    @property
+    def attachments(self) -> Mapping[str, VnicAttachment]:
+        return self._state.attachments
 
     @property
     def private_ips(self) -> Mapping[str, PrivateIp]:
@@ -377,12 +350,8 @@ class Cloud:
         return self._state.route_tables
 
     @property
-    def dynamic_groups(self) -> Mapping[str, DynamicGroup]:
-        return self._state.dynamic_groups
-
-    @property
-    def policies(self) -> Mapping[str, Policy]:
-        return self._state.policies
+    def network_security_groups(self) -> Groups:
+        return self._state.network_security_groups
 
     @property
     def time_created(self) -> str:
@@ -405,7 +374,16 @@ class Cloud:
         return View(
             tuple(SubnetView(s.name, s.cidr, s.gateway) for s in self.subnets.values()),
             tuple(
-                Port(v.id, v.instance, v.interface, v.mac, v.address, names[v.subnet_id], v.skip_source_dest_check)
+                Port(
+                    v.id,
+                    v.instance,
+                    v.interface,
+                    v.mac,
+                    v.address,
+                    names[v.subnet_id],
+                    v.skip_source_dest_check,
+                    self._admitted(v),
+                )
                 for v in self._state.vnics.values()
             ),
             tuple(Floating(p.id, p.address, p.vnic_id) for p in self._state.private_ips.values() if not p.is_primary),
@@ -416,30 +394,11 @@ class Cloud:
             ),
         )
 
-    def groups_of(self, instance: Instance) -> frozenset[tuple[str, str]]:
-        """The dynamic groups that the instance is in now, as (OCID, name)."""
-        variables = {
-            "instance.id": instance.id,
-            "instance.compartment.id": COMPARTMENT_ID,
-            "resource.id": instance.id,
-            "resource.type": "instance",
-            "resource.compartment.id": COMPARTMENT_ID,
-        }
-        return frozenset(
-            (g.id, g.name)
-            for g in self._state.dynamic_groups.values()
-            if policy.parse_rule(g.matching_rule).holds(variables)
-        )
-
-    def permitted(self, instance: Instance, permission: str, compartment_id: str, variables: Mapping[str, str]) -> bool:
-        """Whether the policies let the instance use the permission on something in that compartment."""
-        inside = ((COMPARTMENT_ID, COMPARTMENT_NAME),) if compartment_id == COMPARTMENT_ID else ()
-        above = ((TENANCY_ID, TENANCY_NAME), *inside)
-        request = policy.Request(permission, self.groups_of(instance), above, variables)
-        return any(
-            policy.permitted([policy.parse_statement(s) for s in p.statements], request)
-            for p in self._state.policies.values()
-        )
+    def _admitted(self, vnic: Vnic) -> tuple[Admission, ...]:
+        rules = list(self.security_lists[self.subnets[vnic.subnet_id].security_list_id].rules)
+        for group_id in vnic.nsg_ids:
+            rules += self._state.network_security_groups[group_id].rules
+        return admissions(rules, {v.id: v.nsg_ids for v in self._state.vnics.values()})
 
     # ---- network ----
 
@@ -468,57 +427,160 @@ class Cloud:
                     vnics=self._network.vnics,
                     private_ips=self._network.private_ips,
                     route_tables=self._network.route_tables,
+                    network_security_groups=self._network.network_security_groups,
+                    attachments=self._network.attachments,
                 )
                 raise
             self._in_force, self._network = asked, network
 
     async def update_vnic(self, vnic_id: str, changes: Mapping[str, Any], if_match: str | None = None) -> Vnic:
         """`changes` are fields of Vnic."""
-        vnic = _changed(_find(self._state.vnics, vnic_id, if_match), **changes)
-        await self._commit(replace(self._state, vnics=_with(self._state.vnics, vnic)))
+        vnic = changed(find(self._state.vnics, vnic_id, if_match), **changes)
+        await self._commit(replace(self._state, vnics=added(self._state.vnics, vnic)))
         return vnic
 
-    async def create_private_ip(
+    async def attach_vnic(
         self,
+        instance_id: str,
+        subnet_id: str,
+        *,
+        address: str | None = None,
+        display_name: str | None = None,
+        attachment_name: str | None = None,
+        **fields: Any,
+    ) -> VnicAttachment:
+        """A new secondary VNIC; `fields` are further ones of Vnic. The attachment says ATTACHING until `settle`."""
+        instance, subnet = find(self.instances, instance_id), find(self.subnets, subnet_id)
+        if instance.lifecycle_state not in ("RUNNING", "STOPPED"):
+            raise incorrect_state(f"The instance {instance.id} is {instance.lifecycle_state}.")
+        siblings = [v for v in self._state.vnics.values() if v.instance_id == instance.id]
+        if len(siblings) >= VNICS_PER_INSTANCE:
+            raise ApiError(
+                400, "LimitExceeded", f"The instance {instance.id} has the maximum number of VNICs of its shape."
+            )
+        key = ocid("vnic", secrets.token_hex(16))
+        vnic = Vnic(
+            key,
+            instance.id,
+            instance.name,
+            _next_interface(siblings),
+            1 + max(v.index for v in siblings),
+            mac(key),
+            subnet.id,
+            self._address(subnet, address),
+            instance.availability_domain,
+            display_name or _name("vnic"),
+            now(),
+            **fields,
+        )
+        primary = _primary(vnic)
+        attachment = _attachment(vnic, "ATTACHING", attachment_name)
+        state = replace(
+            self._state,
+            vnics=added(self._state.vnics, vnic),
+            private_ips=added(self._state.private_ips, primary),
+            route_tables={k: _bind(t, primary) for k, t in self._state.route_tables.items()},
+            attachments=added(self._state.attachments, attachment),
+        )
+        await self._commit(state)
+        return attachment
+
+    async def detach_vnic(self, attachment_id: str, if_match: str | None = None) -> None:
+        """Detach and delete a secondary VNIC and its addresses; the attachment says DETACHING until `settle`.
+
+        Reserved addresses stay, on no VNIC: what becomes of them is not documented, but their lifetime is their own.
+        Route rules that point at the others stay and are black holes.
+        """
+        attachment = find(self._state.attachments, attachment_id, if_match)
+        if attachment.lifecycle_state != "ATTACHED":
+            raise incorrect_state(f"The VNIC attachment {attachment.id} is {attachment.lifecycle_state}.")
+        vnic = self._state.vnics[attachment.vnic_id]
+        if vnic.is_primary:
+            # The service refuses it in words that are not documented.
+            raise invalid(f"The VNIC {vnic.id} is the primary one of its instance and cannot be detached.")
+        state = replace(
+            self._state,
+            vnics=without(self._state.vnics, vnic.id),
+            private_ips=_left(self._state.private_ips, vnic.id),
+            attachments=added(self._state.attachments, changed(attachment, lifecycle_state="DETACHING")),
+        )
+        await self._commit(state)
+        orphans = [
+            changed(p, private_ip_id=None)
+            for p in self.public_ips.values()
+            if p.private_ip_id is not None and p.private_ip_id not in self._state.private_ips
+        ]
+        self._state = replace(
+            self._state,
+            ipv6s=_left(self._state.ipv6s, vnic.id),
+            public_ips=added(self._state.public_ips, *orphans),
+        )
+
+    def settle(self, attachments: Iterable[VnicAttachment]) -> None:
+        """What was seen to be under way is over: of ATTACHING becomes ATTACHED, of DETACHING DETACHED."""
+        outcome = {"ATTACHING": "ATTACHED", "DETACHING": "DETACHED"}
+        under_way = (a for a in attachments if a.lifecycle_state in outcome)
+        over = (changed(a, lifecycle_state=outcome[a.lifecycle_state]) for a in under_way)
+        self._state = replace(self._state, attachments=added(self._state.attachments, *over))
+
+    async def create_address(
+        self,
+        kind: AddressKind[_Address],
         *,
         vnic_id: str | None = None,
         subnet_id: str | None = None,
         address: str | None = None,
         lifetime: Lifetime | None = None,
         display_name: str | None = None,
-        hostname_label: str | None = None,
-        freeform_tags: Tags | None = None,
-        defined_tags: Tags | None = None,
-    ) -> PrivateIp:
-        """A secondary private IP, on a VNIC or (reserved) only in a subnet; without an address the cloud picks one."""
+        **fields: Any,
+    ) -> _Address:
+        """A secondary address, on a VNIC or (reserved) only in a subnet; without an address the cloud picks one.
+
+        `fields` are more fields of the kind's record.
+        """
         subnet, lifetime = self._place(vnic_id, subnet_id, lifetime)
         if vnic_id:
-            _check_room(vnic_id, self._state.private_ips.values(), ADDRESSES_PER_VNIC)
-        chosen = self._address(subnet, address)
-        record = PrivateIp(
-            ocid("privateip", f"{chosen}/{secrets.token_hex(8)}"),
-            subnet.id,
-            vnic_id,
-            chosen,
-            False,
-            lifetime,
-            None,
-            display_name or _name("privateip"),
-            _now(),
-            hostname_label,
-            freeform_tags or {},
-            defined_tags or {},
+            self._check_room(kind, vnic_id)
+        chosen = self._ipv6_address(subnet, address) if kind is IPV6 else self._address(subnet, address)
+        record = kind.record(
+            id=ocid(kind.name, f"{chosen}/{secrets.token_hex(8)}"),
+            subnet_id=subnet.id,
+            vnic_id=vnic_id,
+            address=chosen,
+            lifetime=lifetime,
+            display_name=display_name or _name(kind.name),
+            time_created=now(),
+            **fields,
         )
-        tables = {k: _bind(t, record) for k, t in self._state.route_tables.items()}
-        private_ips = _with(self._state.private_ips, record)
-        await self._commit(replace(self._state, private_ips=private_ips, route_tables=tables))
+        await self._put(kind, record)
         return record
+
+    def addresses(self, kind: AddressKind[_Address]) -> Mapping[str, _Address]:
+        records: Mapping[str, _Address] = getattr(self._state, kind.records)
+        return records
+
+    def _with(self, kind: AddressKind[Any], records: Mapping[str, Any]) -> _State:
+        changes: dict[str, Any] = {kind.records: records}
+        return replace(self._state, **changes)
+
+    async def _put(self, kind: AddressKind[_Address], record: _Address) -> None:
+        state = self._with(kind, added(self.addresses(kind), record))
+        if isinstance(record, PrivateIp):
+            state = replace(state, route_tables={k: _bind(t, record) for k, t in state.route_tables.items()})
+        await self._enforce(kind, state)
+
+    async def _enforce(self, kind: AddressKind[Any], state: _State) -> None:
+        if kind is IPV6:
+            # These addresses exist in the API only: the fabric has nothing to do for them.
+            self._state = state
+        else:
+            await self._commit(state)
 
     def _place(self, vnic_id: str | None, subnet_id: str | None, lifetime: Lifetime | None) -> tuple[Subnet, Lifetime]:
         """Where a new address is to be, and for how long. Raises ApiError."""
         if vnic_id is None and subnet_id is None:
             raise missing("This request is missing one of the following arguments: subnetId, vnicId, vlanId.")
-        vnic = None if vnic_id is None else _find(self._state.vnics, vnic_id)
+        vnic = None if vnic_id is None else find(self._state.vnics, vnic_id)
         subnet = self.subnets.get(vnic.subnet_id if vnic else str(subnet_id))
         if subnet is None:
             raise not_found()
@@ -529,14 +591,17 @@ class Cloud:
             raise invalid(_NOT_RESERVED)
         return subnet, lifetime
 
-    def _check_move(
-        self, record: PrivateIp | Ipv6, changes: Mapping[str, Any], others: Iterable[PrivateIp | Ipv6], limit: int
-    ) -> None:
+    def _check_room(self, kind: AddressKind[Any], vnic_id: str) -> None:
+        if sum(r.vnic_id == vnic_id for r in self.addresses(kind).values()) >= kind.per_vnic:
+            message = f"The VNIC {vnic_id} has the maximum number of addresses ({kind.per_vnic})."
+            raise ApiError(400, "LimitExceeded", message)
+
+    def _check_move(self, kind: AddressKind[_Address], record: _Address, changes: Mapping[str, Any]) -> None:
         vnic_id = changes.get("vnic_id", record.vnic_id)
         if vnic_id is not None and vnic_id != record.vnic_id:
-            if _find(self._state.vnics, vnic_id).subnet_id != record.subnet_id:
+            if find(self._state.vnics, vnic_id).subnet_id != record.subnet_id:
                 raise invalid(f"The VNIC {vnic_id} is not in the subnet {record.subnet_id} of the private IP.")
-            _check_room(vnic_id, others, limit)
+            self._check_room(kind, vnic_id)
         if vnic_id is None and changes.get("lifetime") == "EPHEMERAL":
             raise invalid(_NOT_RESERVED)
 
@@ -560,71 +625,6 @@ class Cloud:
             raise ApiError(409, "Conflict", f"The private IP {address} is already in use in the subnet {subnet.id}.")
         return address
 
-    def _secondary(self, private_ip_id: str, if_match: str | None, verb: str) -> PrivateIp:
-        record = _find(self._state.private_ips, private_ip_id, if_match)
-        if record.is_primary:
-            raise invalid(f"The private IP {record.id} is the primary one of its VNIC and cannot be {verb}.")
-        return record
-
-    async def update_private_ip(
-        self, private_ip_id: str, changes: Mapping[str, Any], if_match: str | None = None
-    ) -> PrivateIp:
-        """`changes` are fields of PrivateIp; `vnic_id` moves it, from wherever it is, within its subnet."""
-        record = self._secondary(private_ip_id, if_match, "updated")
-        self._check_move(record, changes, self._state.private_ips.values(), ADDRESSES_PER_VNIC)
-        record = _changed(record, **changes)
-        await self._commit(replace(self._state, private_ips=_with(self._state.private_ips, record)))
-        return record
-
-    async def detach_private_ip(self, private_ip_id: str, if_match: str | None = None) -> PrivateIp:
-        """Take a reserved private IP off its VNIC and keep it."""
-        record = self._secondary(private_ip_id, if_match, "detached")
-        _check_detach(record)
-        record = _changed(record, vnic_id=None)
-        await self._commit(replace(self._state, private_ips=_with(self._state.private_ips, record)))
-        return record
-
-    async def delete_private_ip(self, private_ip_id: str, if_match: str | None = None) -> None:
-        """Unassign and delete. Route rules that point at it stay and are black holes."""
-        record = self._secondary(private_ip_id, if_match, "deleted")
-        await self._commit(replace(self._state, private_ips=_without(self._state.private_ips, record.id)))
-        orphans = [_changed(p, private_ip_id=None) for p in self.public_ips.values() if p.private_ip_id == record.id]
-        self._state = replace(self._state, public_ips=_with(self._state.public_ips, *orphans))
-
-    # IPv6 and public addresses exist in the API only: the fabric has nothing to do for them.
-
-    async def create_ipv6(
-        self,
-        *,
-        vnic_id: str | None = None,
-        subnet_id: str | None = None,
-        address: str | None = None,
-        lifetime: Lifetime | None = None,
-        display_name: str | None = None,
-        hostname: str | None = None,
-        freeform_tags: Tags | None = None,
-        defined_tags: Tags | None = None,
-    ) -> Ipv6:
-        """An IPv6 address, on a VNIC or (reserved) only in a subnet; without an address the cloud picks one."""
-        subnet, lifetime = self._place(vnic_id, subnet_id, lifetime)
-        if vnic_id:
-            _check_room(vnic_id, self._state.ipv6s.values(), IPV6_PER_VNIC)
-        chosen = self._ipv6_address(subnet, address)
-        record = Ipv6(
-            ocid("ipv6", f"{chosen}/{secrets.token_hex(8)}"),
-            subnet.id,
-            vnic_id,
-            chosen,
-            lifetime,
-            display_name or _name("ipv6"),
-            _now(),
-            hostname,
-            freeform_tags or {},
-            defined_tags or {},
-        )
-        self._state = replace(self._state, ipv6s=_with(self._state.ipv6s, record))
-        return record
-
     def _ipv6_address(self, subnet: Subnet, wanted: str | None) -> IPv6Address:
         if subnet.ipv6 is None:
             raise invalid(f"The subnet {subnet.id} is not enabled for IPv6.")
@@ -640,26 +640,47 @@ class Cloud:
             raise ApiError(409, "Conflict", f"The IPv6 {address} is already in use in the subnet {subnet.id}.")
         return address
 
-    async def update_ipv6(self, ipv6_id: str, changes: Mapping[str, Any], if_match: str | None = None) -> Ipv6:
-        """`changes` are fields of Ipv6; `vnic_id` moves it, from wherever it is, within its subnet."""
-        record = _find(self._state.ipv6s, ipv6_id, if_match)
-        self._check_move(record, changes, self._state.ipv6s.values(), IPV6_PER_VNIC)
-        record = _changed(record, **changes)
-        self._state = replace(self._state, ipv6s=_with(self._state.ipv6s, record))
+    def _secondary(self, kind: AddressKind[_Address], key: str, if_match: str | None, verb: str) -> _Address:
+        record = find(self.addresses(kind), key, if_match)
+        if isinstance(record, PrivateIp) and record.is_primary:
+            raise invalid(f"The private IP {record.id} is the primary one of its VNIC and cannot be {verb}.")
         return record
 
-    async def detach_ipv6(self, ipv6_id: str, if_match: str | None = None) -> Ipv6:
-        """Take a reserved IPv6 off its VNIC and keep it."""
-        record = _find(self._state.ipv6s, ipv6_id, if_match)
+    async def update_address(
+        self, kind: AddressKind[_Address], key: str, changes: Mapping[str, Any], if_match: str | None = None
+    ) -> _Address:
+        """`changes` are fields of the kind's record; `vnic_id` moves it, from wherever it is, within its subnet."""
+        record = self._secondary(kind, key, if_match, "updated")
+        self._check_move(kind, record, changes)
+        record = changed(record, **changes)
+        await self._put(kind, record)
+        return record
+
+    async def detach_address(self, kind: AddressKind[_Address], key: str, if_match: str | None = None) -> _Address:
+        """Take a reserved address off its VNIC and keep it."""
+        record = self._secondary(kind, key, if_match, "detached")
         _check_detach(record)
-        record = _changed(record, vnic_id=None)
-        self._state = replace(self._state, ipv6s=_with(self._state.ipv6s, record))
+        record = changed(record, vnic_id=None)
+        await self._put(kind, record)
         return record
 
-    async def delete_ipv6(self, ipv6_id: str, if_match: str | None = None) -> None:
-        """Unassign and delete. Raises ApiError: 404 when there is none, 412 when it has another ETag."""
-        record = _find(self._state.ipv6s, ipv6_id, if_match)
-        self._state = replace(self._state, ipv6s=_without(self._state.ipv6s, record.id))
+    async def delete_address(self, kind: AddressKind[Any], key: str, if_match: str | None = None) -> None:
+        """Unassign and delete. Route rules that point at it stay and are black holes."""
+        record = self._secondary(kind, key, if_match, "deleted")
+        await self._enforce(kind, self._with(kind, without(self.addresses(kind), record.id)))
+        orphans = [changed(p, private_ip_id=None) for p in self.public_ips.values() if p.private_ip_id == record.id]
+        self._state = replace(self._state, public_ips=added(self._state.public_ips, *orphans))
+
+    create_private_ip: _Method[PrivateIp] = partialmethod(create_address, PRIVATE_IP)
+    update_private_ip: _Method[PrivateIp] = partialmethod(update_address, PRIVATE_IP)
+    detach_private_ip: _Method[PrivateIp] = partialmethod(detach_address, PRIVATE_IP)
+    delete_private_ip: _Method[None] = partialmethod(delete_address, PRIVATE_IP)
+    create_ipv6: _Method[Ipv6] = partialmethod(create_address, IPV6)
+    update_ipv6: _Method[Ipv6] = partialmethod(update_address, IPV6)
+    detach_ipv6: _Method[Ipv6] = partialmethod(detach_address, IPV6)
+    delete_ipv6: _Method[None] = partialmethod(delete_address, IPV6)
+
+    # Public addresses exist in the API only, too.
 
     async def create_public_ip(
         self,
@@ -679,17 +700,17 @@ class Cloud:
             address,
             private_ip_id,
             display_name or _name("publicip"),
-            _now(),
+            now(),
             freeform_tags or {},
             defined_tags or {},
         )
-        self._state = replace(self._state, public_ips=_with(self._state.public_ips, record))
+        self._state = replace(self._state, public_ips=added(self._state.public_ips, record))
         return record
 
     def _check_assignment(self, private_ip_id: str | None) -> None:
         if private_ip_id is None:
             return
-        _find(self._state.private_ips, private_ip_id)
+        find(self._state.private_ips, private_ip_id)
         if any(p.private_ip_id == private_ip_id for p in self.public_ips.values()):
             raise ApiError(409, "Conflict", f"The private IP {private_ip_id} already has a public IP.")
 
@@ -697,23 +718,27 @@ class Cloud:
         self, public_ip_id: str, changes: Mapping[str, Any], if_match: str | None = None
     ) -> PublicIp:
         """`changes` are fields of PublicIp; `private_ip_id` None unassigns it."""
-        record = _find(self._state.public_ips, public_ip_id, if_match)
+        record = find(self._state.public_ips, public_ip_id, if_match)
         if changes.get("private_ip_id") != record.private_ip_id:
             self._check_assignment(changes.get("private_ip_id"))
-        record = _changed(record, **changes)
-        self._state = replace(self._state, public_ips=_with(self._state.public_ips, record))
+        record = changed(record, **changes)
+        self._state = replace(self._state, public_ips=added(self._state.public_ips, record))
         return record
 
     async def delete_public_ip(self, public_ip_id: str, if_match: str | None = None) -> None:
         """Unassign and delete. Raises ApiError: 404 when there is none, 412 when it has another ETag."""
-        record = _find(self._state.public_ips, public_ip_id, if_match)
-        self._state = replace(self._state, public_ips=_without(self._state.public_ips, record.id))
+        record = find(self._state.public_ips, public_ip_id, if_match)
+        self._state = replace(self._state, public_ips=without(self._state.public_ips, record.id))
+
+    async def set_network_security_groups(self, groups: Groups) -> None:
+        """Have these groups, and no others."""
+        await self._commit(replace(self._state, network_security_groups=groups))
 
     async def update_route_table(
         self, table_id: str, rules: Iterable[RouteRule], if_match: str | None = None
     ) -> RouteTable:
         """Replace the rules, those of the topology included that are bound or still wait."""
-        table = _find(self._state.route_tables, table_id, if_match)
+        table = find(self._state.route_tables, table_id, if_match)
         rules = tuple(rules)
         for rule in rules:
             # A rule that is there already may point at a private IP that is gone.
@@ -723,15 +748,15 @@ class Cloud:
                 raise not_found()
         if len({r.destination for r in rules}) != len(rules):
             raise invalid("A route table cannot have two rules with the same destination.")
-        table = _changed(table, rules=rules, unbound=())
-        await self._commit(replace(self._state, route_tables=_with(self._state.route_tables, table)))
+        table = changed(table, rules=rules, unbound=())
+        await self._commit(replace(self._state, route_tables=added(self._state.route_tables, table)))
         return table
 
     # ---- instances ----
 
     async def instance_action(self, instance_id: str, action: Action, if_match: str | None = None) -> Instance:
         """Begin a power action and return the instance as it is then: in transition."""
-        instance = _find(self.instances, instance_id, if_match)
+        instance = find(self.instances, instance_id, if_match)
         needed, next_state = _FROM_STATE[action]
         if instance.lifecycle_state != needed:
             raise incorrect_state(
@@ -747,121 +772,14 @@ class Cloud:
 
     def set_instance_state(self, name: str, state: str) -> Instance:
         """Record what became of an instance: RUNNING, STOPPED, STARTING, STOPPING. Raises KeyError."""
-        instance = _changed(self.instance_named(name), lifecycle_state=state)
+        instance = changed(self.instance_named(name), lifecycle_state=state)
         self.instances[instance.id] = instance
         return instance
 
-    # ---- identity ----
-
-    async def create_dynamic_group(
-        self,
-        name: str,
-        rule: str,
-        description: str,
-        freeform_tags: Tags | None = None,
-        defined_tags: Tags | None = None,
-    ) -> DynamicGroup:
-        """A new group. Raises ApiError: 400 for a rule that cannot be parsed, 409 when the name is taken."""
-        _check_rule(rule)
-        if any(g.name.lower() == name.lower() for g in self._state.dynamic_groups.values()):
-            message = f"DynamicResourceGroup with the same displayName {name} already exists."
-            raise ApiError(409, "IdcsConversionError", message)
-        key = ocid("dynamicgroup", f"{name}/{secrets.token_hex(8)}")
-        group = DynamicGroup(key, name, description, rule, _now(), freeform_tags or {}, defined_tags or {})
-        self._state = replace(self._state, dynamic_groups=_with(self._state.dynamic_groups, group))
-        return group
-
-    async def update_dynamic_group(
-        self, group_id: str, changes: Mapping[str, Any], if_match: str | None = None
-    ) -> DynamicGroup:
-        """`changes` are fields of DynamicGroup. The name is not one that can change."""
-        group = _find(self._state.dynamic_groups, group_id, if_match)
-        if "matching_rule" in changes:
-            _check_rule(changes["matching_rule"])
-        group = _changed(group, **changes)
-        self._state = replace(self._state, dynamic_groups=_with(self._state.dynamic_groups, group))
-        return group
-
-    async def delete_dynamic_group(self, group_id: str, if_match: str | None = None) -> None:
-        """Policies that name it stay. Raises ApiError: 404 when there is none, 412 when it has another ETag."""
-        group = _find(self._state.dynamic_groups, group_id, if_match)
-        self._state = replace(self._state, dynamic_groups=_without(self._state.dynamic_groups, group.id))
-
-    async def create_policy(
-        self,
-        compartment_id: str,
-        name: str,
-        description: str,
-        statements: Iterable[str],
-        version_date: str | None = None,
-        freeform_tags: Tags | None = None,
-        defined_tags: Tags | None = None,
-    ) -> Policy:
-        """A new policy. Raises ApiError: 404 for the compartment, 400 for a statement, 409 when the name is taken."""
-        if compartment_id not in (TENANCY_ID, COMPARTMENT_ID):
-            raise not_found()
-        texts = tuple(statements)
-        self._check_statements(compartment_id, texts)
-        if any(p.name.lower() == name.lower() for p in self._state.policies.values()):
-            raise ApiError(409, "PolicyAlreadyExists", f"Policy '{name}' already exists.")
-        key = ocid("policy", f"{name}/{secrets.token_hex(8)}")
-        record = Policy(
-            key,
-            compartment_id,
-            name,
-            description,
-            texts,
-            version_date,
-            _now(),
-            freeform_tags or {},
-            defined_tags or {},
-        )
-        self._state = replace(self._state, policies=_with(self._state.policies, record))
-        return record
-
-    async def update_policy(self, policy_id: str, changes: Mapping[str, Any], if_match: str | None = None) -> Policy:
-        """`changes` are fields of Policy."""
-        record = _find(self._state.policies, policy_id, if_match)
-        if "statements" in changes:
-            self._check_statements(record.compartment_id, changes["statements"])
-        record = _changed(record, **changes)
-        self._state = replace(self._state, policies=_with(self._state.policies, record))
-        return record
-
-    async def delete_policy(self, policy_id: str, if_match: str | None = None) -> None:
-        """It permits nothing from now on. Raises ApiError: 404 when there is none, 412 when it has another ETag."""
-        record = _find(self._state.policies, policy_id, if_match)
-        self._state = replace(self._state, policies=_without(self._state.policies, record.id))
-
-    def _check_statements(self, compartment_id: str, texts: tuple[str, ...]) -> None:
-        if not texts:
-            raise missing("A policy needs at least one statement.")
-        for text in texts:
-            try:
-                statement = policy.parse_statement(text)
-            except policy.PolicyError as error:
-                raise invalid(f"Invalid policy statement {text!r}: {error}.") from error
-            wanted = statement.subject.lower()
-            groups = self._state.dynamic_groups.values()
-            if not any((g.id if statement.by == "id" else g.name).lower() == wanted for g in groups):
-                raise invalid(
-                    f"The dynamic group {statement.subject} specified in the policy statement does not exist under "
-                    "current compartment hierarchy."
-                )
-            names = {"id": {COMPARTMENT_ID}, "name": {COMPARTMENT_NAME.lower()}, "tenancy": {TENANCY_ID}}
-            if compartment_id == TENANCY_ID:
-                names["id"].add(TENANCY_ID)
-                names["name"].add(TENANCY_NAME.lower())
-            elif statement.scope_by == "tenancy":
-                raise invalid("A statement on the tenancy must be in a policy of the root compartment.")
-            scope = TENANCY_ID if statement.scope is None else statement.scope.lower()
-            if scope not in names[statement.scope_by]:
-                raise invalid(
-                    f"Compartment {{{statement.scope}}} does not exist or is not part of the policy compartment subtree"
-                )
-
     async def reset(self) -> None:
         """Back to what the topology says: no VIPs, no groups, no policies, every check on. Power states stay."""
+        self.iam.reset()
+        self.reserved_private_ips = True
         await self._commit(self._fresh())
 
 
@@ -869,19 +787,57 @@ _NOT_RESERVED = "A private IP that is not assigned to a VNIC must have the lifet
 
 
 def _name(kind: str) -> str:
-    return kind + _now().translate({ord(c): None for c in "-:.TZ"})
+    return kind + now().translate({ord(c): None for c in "-:.TZ"})
 
 
-def _check_room(vnic_id: str, records: Iterable[PrivateIp | Ipv6], limit: int) -> None:
-    if sum(r.vnic_id == vnic_id for r in records) >= limit:
-        raise ApiError(400, "LimitExceeded", f"The VNIC {vnic_id} has the maximum number of addresses ({limit}).")
-
-
-def _check_detach(record: PrivateIp | Ipv6) -> None:
+def _check_detach(record: Address) -> None:
     if record.lifetime != "RESERVED":
         raise invalid(f"The private IP {record.id} is ephemeral; only a reserved one can be detached.")
     if record.vnic_id is None:
         raise invalid(f"The private IP {record.id} is not assigned to a VNIC.")
+
+
+def _attachment(vnic: Vnic, state: AttachmentState, display_name: str | None = None) -> VnicAttachment:
+    return VnicAttachment(
+        ocid("vnicattachment", vnic.id),
+        vnic.instance_id,
+        vnic.id,
+        vnic.subnet_id,
+        vnic.index,
+        vnic.availability_domain,
+        vnic.time_created,
+        display_name,
+        state,
+    )
+
+
+def _primary(vnic: Vnic) -> PrivateIp:
+    return PrivateIp(
+        id=ocid("privateip", vnic.id),
+        subnet_id=vnic.subnet_id,
+        vnic_id=vnic.id,
+        address=vnic.address,
+        is_primary=True,
+        lifetime="EPHEMERAL",
+        availability_domain=vnic.availability_domain,
+        display_name=vnic.display_name,
+        time_created=vnic.time_created,
+    )
+
+
+def _next_interface(siblings: Iterable[Vnic]) -> str:
+    """What the guest will call the next VNIC: the first is ens3, and the disk has the slot after that."""
+    slots = [int(v.interface.removeprefix("ens")) for v in siblings if v.interface.startswith("ens")]
+    return f"ens{1 + max([4, *slots])}"
+
+
+def _left(records: Mapping[str, _Address], vnic_id: str) -> dict[str, _Address]:
+    """What is left of the addresses when a VNIC goes."""
+    return {
+        k: changed(r, vnic_id=None) if r.vnic_id == vnic_id else r
+        for k, r in records.items()
+        if r.vnic_id != vnic_id or r.lifetime == "RESERVED"
+    }
 
 
 def _bind(table: RouteTable, record: PrivateIp) -> RouteTable:
@@ -890,11 +846,4 @@ def _bind(table: RouteTable, record: PrivateIp) -> RouteTable:
     if not now:
         return table
     rules = (*table.rules, *(RouteRule(u.destination, record.id) for u in now))
-    return _changed(table, rules=rules, unbound=tuple(u for u in table.unbound if u not in now))
-
-
-def _check_rule(rule: str) -> None:
-    try:
-        policy.parse_rule(rule)
-    except policy.PolicyError as error:
-        raise invalid(f"Invalid matching rule {rule!r}: {error}.") from error
+    return changed(table, rules=rules, unbound=tuple(u for u in table.unbound if u not in now))

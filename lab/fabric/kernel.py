@@ -13,7 +13,7 @@ import errno
 import itertools
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 from pyroute2 import IPRoute, NetlinkError
 
 from lab.fabric import ns
-from lab.fabric.netlink import RouteSocket
+from lab.fabric.netlink import LinkWatch, RouteSocket
 from lab.fabric.nft import Nft
 from lab.fabric.plan import Desired, RuleSpec, Steps, plan, port_name, steps
 from lab.fabric.view import Port, View
@@ -38,6 +38,19 @@ _EMPTY_VIEW = View((), (), (), ())
 
 OnMoved = Callable[[str, str, int], None]
 """Called with a private IP's OCID, the port that now gets its packets, and the monotonic time (ns) of the move."""
+
+
+def _chain(port: str, matches: tuple[str, ...]) -> Iterator[str]:
+    """The commands after which the port has a chain of its own with exactly these matches."""
+    chain = f"inet cvl {port}"
+    yield f"add chain {chain}"
+    yield f"flush chain {chain}"
+    # Only with this rule does the kernel keep track of connections: a fabric without security lists does without.
+    yield f"add rule {chain} ct state established,related accept"
+    for match in matches:
+        yield f"add rule {chain} {match} accept"
+    yield f"add rule {chain} counter name refused drop"
+    yield f'add element inet cvl admission {{ "{port}" : goto {port} }}'
 
 
 def _sysctl(key: str, value: int) -> None:
@@ -61,14 +74,17 @@ class Fabric:
         self._on_moved = on_moved
         self._view = _EMPTY_VIEW
         self._current = Desired()
-        self._up: dict[str, int] = {}  # port name -> interface index, for links that are up
+        self._plugged: dict[int, Port] = {}  # by interface index
+        self._up: dict[str, int] = {}  # port name -> interface index, for links that have a carrier
         self._ids: dict[str, int] = {}
+        self._silent: dict[str, set[str]] = {}  # instance -> the ports that were silenced with it
         self._numbers = itertools.count(1)
         self._executor = ns.executor_in(VCN_NETNS, self._open)
 
     def _open(self) -> None:
         self._ip = IPRoute()
         self._routes = RouteSocket()
+        self._watch = LinkWatch()
         self._nft = Nft()
 
     async def _run(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -79,6 +95,7 @@ class Fabric:
     async def build(self, view: View) -> None:
         """Turn the empty namespace into a VCN: addresses that the fabric itself answers, sink, uplink, packet rules."""
         await self._run(self._build, view)
+        asyncio.get_running_loop().add_reader(self._watch.fileno(), self._heard)
 
     def _build(self, view: View) -> None:
         for key, value in {
@@ -133,6 +150,27 @@ class Fabric:
         await self._run(self._plug, port, netns, gateway, prefix, default_route)
 
     def _plug(self, port: Port, netns: Path, gateway: IPv4Address, prefix: int, default_route: bool) -> None:
+        self._add_link(port, netns)
+        with ns.enter(netns), IPRoute() as inside:
+            (lo,) = inside.link_lookup(ifname="lo")
+            inside.link("set", index=lo, state="up")
+            (index,) = inside.link_lookup(ifname=port.interface)
+            inside.addr("add", index=index, address=str(port.address), prefixlen=prefix)
+            inside.link("set", index=index, state="up")
+            if default_route:
+                inside.route("add", dst="default", gateway=str(gateway))
+        self._link_up(port)
+
+    async def plug_bare(self, port: Port, netns: Path) -> None:
+        """Give the instance an interface as it gets that of a secondary VNIC: down and without an address."""
+
+        def work() -> None:
+            self._add_link(port, netns)
+            self._link_up(port)
+
+        await self._run(work)
+
+    def _add_link(self, port: Port, netns: Path) -> None:
         name = port_name(port.instance, port.interface)
         self._unplug(name)
         with open(netns, "rb") as target:
@@ -143,36 +181,44 @@ class Fabric:
                 mtu=MTU,
                 peer={"ifname": port.interface, "mtu": MTU, "address": port.mac, "net_ns_fd": target.fileno()},
             )
-        with ns.enter(netns), IPRoute() as inside:
-            (lo,) = inside.link_lookup(ifname="lo")
-            inside.link("set", index=lo, state="up")
-            (index,) = inside.link_lookup(ifname=port.interface)
-            inside.addr("add", index=index, address=str(port.address), prefixlen=prefix)
-            inside.link("set", index=index, state="up")
-            if default_route:
-                inside.route("add", dst="default", gateway=str(gateway))
         # The default is a random delay of up to 0.8 s before a proxied ARP answer.
         _sysctl(f"ipv4/neigh/{name}/proxy_delay", 0)
-        self._link_up(name, port)
 
-    def _link_up(self, name: str, port: Port) -> None:
+    def _link_up(self, port: Port) -> None:
+        name = port_name(port.instance, port.interface)
         index = self._index(name)
         self._ip.link("set", index=index, state="up")
         # Permanent: the fabric knows its VNICs and learns nothing from ARP, gratuitous or not.
         self._ip.neigh("replace", dst=str(port.address), lladdr=port.mac, ifindex=index, state=0x80)
-        self._up[name] = index
+        self._plugged[index] = port
+        if self._is_up(name):
+            self._up[name] = index
         self._reconcile()
 
-    async def unplug(self, instance: str) -> None:
-        """Take all of an instance's links away, as when it is powered off."""
+    def _heard(self) -> None:
+        """An instance takes its end of a link up and down when it likes, and what is routed to it goes and comes."""
+        carriers = self._watch.read()
+        if carriers:
+            asyncio.get_running_loop().run_in_executor(self._executor, self._follow_carriers, carriers)
 
-        def work() -> None:
-            for port in self._ports(instance):
-                self._unplug(port_name(port.instance, port.interface))
+    def _follow_carriers(self, carriers: Mapping[int, bool]) -> None:
+        for index, carrier in carriers.items():
+            port = self._plugged.get(index)
+            if port is None:
+                continue
+            name = port_name(port.instance, port.interface)
+            if carrier and name not in self._up:
+                self._up[name] = index
+                self._reconcile()
+            elif not carrier and name in self._up:
+                self._forget(name)
 
-        await self._run(work)
+    async def unplug(self, port: Port) -> None:
+        """Take a link away, as when its instance is powered off. One that is gone already is fine."""
+        await self._run(self._unplug, port_name(port.instance, port.interface))
 
     def _unplug(self, name: str) -> None:
+        self._plugged = {i: p for i, p in self._plugged.items() if port_name(p.instance, p.interface) != name}
         with _gone_is_fine():
             for index in self._ip.link_lookup(ifname=name):
                 self._ip.link("set", index=index, state="down")
@@ -186,7 +232,7 @@ class Fabric:
             (port,) = [p for p in self._ports(instance) if p.interface == interface]
             name = port_name(instance, interface)
             if up:
-                self._link_up(name, port)
+                self._link_up(port)
             else:
                 self._ip.link("set", index=self._index(name), state="down")
                 self._forget(name)
@@ -245,12 +291,15 @@ class Fabric:
     def _is_up(self, name: str) -> bool:
         with _gone_is_fine():
             for index in self._ip.link_lookup(ifname=name):
-                return bool(self._ip.link("get", index=index)[0].get("state") == "up")
+                return bool(self._ip.link("get", index=index)[0].get("carrier"))
         return False
 
     def _apply(self, todo: Steps) -> None:
         # A destination is allowed before the packets turn and disallowed after: nothing is lost in between.
         self._sets("add", todo.own, todo.allow_forward)
+        if todo.set_admits:
+            lines = [line for port, matches in todo.set_admits.items() for line in _chain(port, matches)]
+            self._nft.run("\n".join(lines))
         names = {number: ocid for ocid, number in self._ids.items()}
         for number, hop in todo.set_nexthops.items():
             self._routes.set_nexthop(number, hop.gateway, self._up[hop.device])
@@ -289,8 +338,13 @@ class Fabric:
         """Let nothing in or out of an instance's VNICs: what the network sees of a machine without power."""
 
         def work() -> None:
-            names = ", ".join(f'"{port_name(p.instance, p.interface)}"' for p in self._ports(instance))
-            self._change("silent", names, add=silent)
+            # VNICs may have come and gone since the silence began; their names are used again.
+            names = self._silent.pop(instance, set())
+            if silent:
+                names |= {f'"{port_name(p.instance, p.interface)}"' for p in self._ports(instance)}
+                self._silent[instance] = names
+            if names:
+                self._change("silent", ", ".join(sorted(names)), add=silent)
 
         await self._run(work)
 
@@ -315,4 +369,5 @@ class Fabric:
         self._nft.run("\n".join(lines))
 
     def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._watch.fileno())
         self._executor.shutdown()

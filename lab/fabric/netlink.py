@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two route messages that pyroute2 cannot make: nexthop objects, and routes that refer to one.
+"""What is said to the kernel without pyroute2: nexthop objects and routes that refer to one, which it cannot make, and
+the links' carriers, which are to be heard of without a thread.
 
 Message and attribute numbers are those of linux/nexthop.h and linux/rtnetlink.h.
 """
@@ -22,6 +23,9 @@ RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 RTPROT_STATIC = 4
 RTNH_F_ONLINK = 4
 NLMSG_ERROR = 2
+RTM_NEWLINK = 16
+RTMGRP_LINK = 1
+IFF_LOWER_UP = 0x10000
 
 
 def _attribute(kind: int, payload: bytes) -> bytes:
@@ -101,6 +105,37 @@ class RouteSocket:
             "=BBBBBBBBI", socket.AF_INET, destination.prefixlen, 0, 0, 0, RTPROT_STATIC if kind else 0, scope, kind, 0
         )
         return header + _attribute(RTA_DST, destination.network_address.packed) + _attribute(RTA_TABLE, _u32(table))
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def carriers(messages: bytes) -> dict[int, bool]:
+    """What a datagram about links says: by interface index, whether the link has a carrier."""
+    found: dict[int, bool] = {}
+    while messages:
+        length, kind = struct.unpack_from("=IH", messages)
+        if kind == RTM_NEWLINK:
+            _, _, index, flags = struct.unpack_from("=BxHiI", messages, 16)
+            found[index] = bool(flags & IFF_LOWER_UP)
+        messages = messages[length + -length % 4 :]
+    return found
+
+
+class LinkWatch:
+    """A socket that hears of the links of the namespace in which it was opened."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._socket.setblocking(False)
+        self._socket.bind((0, RTMGRP_LINK))
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def read(self) -> dict[int, bool]:
+        """The news of one datagram; see `carriers`."""
+        return carriers(self._socket.recv(65536))
 
     def close(self) -> None:
         self._socket.close()

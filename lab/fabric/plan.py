@@ -7,14 +7,17 @@ A secondary private IP is one nexthop object. Its /32, every route rule that poi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 
-from lab.fabric.view import Port, View
+from lab.fabric.view import Admission, Port, View
 
 MAIN = 254
 FIRST_SUBNET_TABLE = 1001
+OPEN = ("",)
+"""What a port admits that takes everything: the match that every packet fulfils."""
+_PORTS: Mapping[int | None, str] = {6: "tcp", 17: "udp"}
 
 
 def port_name(instance: str, interface: str) -> str:
@@ -52,6 +55,8 @@ class Desired:
     rules: frozenset[RuleSpec] = frozenset()
     owned: frozenset[tuple[str, IPv4Address]] = frozenset()
     forwards: frozenset[str] = frozenset()
+    admits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By port: matches of nftables, any of which lets a packet in that begins something."""
 
     def without_device(self, device: str) -> Desired:
         """What the kernel still has after it lost `device`: it drops the nexthops and routes of the link by itself."""
@@ -62,6 +67,7 @@ class Desired:
             self.rules,
             self.owned,
             self.forwards,
+            self.admits,
         )
 
 
@@ -71,6 +77,7 @@ class Steps:
 
     own: frozenset[tuple[str, IPv4Address]]
     allow_forward: frozenset[str]
+    set_admits: Mapping[str, tuple[str, ...]]
     set_nexthops: Mapping[int, Nexthop]
     set_routes: Mapping[tuple[int, IPv4Network], Target]
     del_routes: frozenset[tuple[int, IPv4Network]]
@@ -121,7 +128,29 @@ def plan(view: View, up: Collection[str], ids: Mapping[str, int]) -> Desired:
         ),
         frozenset(owned),
         frozenset(name[p.vnic_id] for p in view.ports if p.forwards),
+        {name[p.vnic_id]: _matches(p.admits, name) for p in view.ports},
     )
+
+
+def _matches(admissions: Iterable[Admission], names: Mapping[str, str]) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(_match(a, names) for a in admissions if a.source))
+    return OPEN if "" in found else found
+
+
+def _match(admission: Admission, names: Mapping[str, str]) -> str:
+    parts = []
+    if isinstance(admission.source, IPv4Network):
+        if admission.source.prefixlen:
+            parts.append(f"ip saddr {admission.source}")
+    else:
+        # A VNIC's packets are known by where they enter, whatever addresses it has by then.
+        parts.append(f"iifname {{ {', '.join(sorted(names[v] for v in admission.source))} }}")
+    if admission.ports:
+        low, high = admission.ports
+        parts.append(f"{_PORTS[admission.protocol]} dport {low}-{high}")
+    elif admission.protocol is not None:
+        parts.append(f"meta l4proto {admission.protocol}")
+    return " ".join(parts)
 
 
 def steps(current: Desired, desired: Desired) -> Steps:
@@ -129,6 +158,12 @@ def steps(current: Desired, desired: Desired) -> Steps:
     return Steps(
         own=desired.owned - current.owned,
         allow_forward=desired.forwards - current.forwards,
+        # A port that is gone is opened: its name may come back in another subnet.
+        set_admits={
+            port: desired.admits.get(port, OPEN)
+            for port in sorted(current.admits.keys() | desired.admits.keys())
+            if current.admits.get(port, OPEN) != desired.admits.get(port, OPEN)
+        },
         set_nexthops={i: hop for i, hop in desired.nexthops.items() if current.nexthops.get(i) != hop},
         set_routes={k: t for k, t in desired.routes.items() if current.routes.get(k) != t},
         del_routes=frozenset(current.routes.keys() - desired.routes.keys()),

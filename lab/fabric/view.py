@@ -8,8 +8,26 @@ from ipaddress import IPv4Address, IPv4Network
 
 
 @dataclass(frozen=True)
+class Admission:
+    """Packets that a port takes: from a network or from the ports of these VNICs, of a protocol, to a range of ports.
+
+    What is None does not matter.
+    """
+
+    source: IPv4Network | frozenset[str]
+    protocol: int | None = None
+    ports: tuple[int, int] | None = None
+
+
+ANYTHING = Admission(IPv4Network("0.0.0.0/0"))
+
+
+@dataclass(frozen=True)
 class Port:
-    """A VNIC: the fabric's end of an instance's interface."""
+    """A VNIC: the fabric's end of an instance's interface.
+
+    What no entry of `admits` describes does not get in, unless it belongs to something that the instance began.
+    """
 
     vnic_id: str
     instance: str
@@ -19,6 +37,7 @@ class Port:
     subnet: str
     forwards: bool
     """skipSourceDestCheck: the instance may send and receive packets that are not its own."""
+    admits: tuple[Admission, ...] = (ANYTHING,)
 
 
 @dataclass(frozen=True)

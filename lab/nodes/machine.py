@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from lab.fabric.kernel import Fabric
-from lab.fabric.view import View
+from lab.fabric.view import Port, View
 from lab.nodes import podman
 from lab.topology import Instance, Topology
 
@@ -34,6 +35,9 @@ class Machine:
         self._on_state = on_state
         self._watcher: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
+        self._pid: int | None = None
+        self._plugged: dict[str, Port] = {}
+        self._plugging = asyncio.Lock()
 
     def _set(self, state: State) -> None:
         self.state = state
@@ -54,8 +58,9 @@ class Machine:
         except BaseException:
             self._set("STOPPED")
             raise
+        self._pid = pid
         try:
-            await self._plug(pid)
+            await self.follow()
             await self._fabric.silence(name, silent=False)
             await podman.start(name)
         except BaseException:
@@ -65,13 +70,35 @@ class Machine:
         self._watcher = asyncio.create_task(self._watch(pid, conmon), name=f"watch-{name}")
         self._set("RUNNING")
 
-    async def _plug(self, pid: int) -> None:
-        name, primary = self.node.name, self.node.vnics[0].interface
-        for port in (p for p in self._view().ports if p.instance == name):
-            subnet = self._topology.subnet(port.subnet)
+    async def follow(self) -> None:
+        """Plug the VNICs that the node has by now, and unplug those that it has no more. Without power, its boot will.
+
+        This has a lock of its own: a shutdown holds the power's for as long as the node's services ask for moves.
+        """
+        async with self._plugging:
+            if self._pid is None:
+                return
+            wanted = {p.vnic_id: p for p in self._view().ports if p.instance == self.node.name}
+            for vnic_id in self._plugged.keys() - wanted.keys():
+                await self._fabric.unplug(self._plugged.pop(vnic_id))
+            for port in (p for v, p in wanted.items() if v not in self._plugged):
+                try:
+                    await self._plug(port, podman.netns(self._pid))
+                except Exception:
+                    await self._fabric.unplug(port)
+                    if podman.has_ended(self._pid):
+                        return
+                    raise
+                self._plugged[port.vnic_id] = port
+
+    async def _plug(self, port: Port, netns: Path) -> None:
+        if port.vnic_id in (v.id for v in self.node.vnics):
+            subnet, primary = self._topology.subnet(port.subnet), self.node.vnics[0].id
             await self._fabric.plug(
-                port, podman.netns(pid), subnet.gateway, subnet.cidr.prefixlen, default_route=port.interface == primary
+                port, netns, subnet.gateway, subnet.cidr.prefixlen, default_route=port.vnic_id == primary
             )
+        else:
+            await self._fabric.plug_bare(port, netns)
 
     async def _watch(self, pid: int, conmon: int) -> None:
         code = await self._end(pid, conmon)
@@ -83,7 +110,10 @@ class Machine:
         """Wait until the node's process has ended, and tidy up. Returns its exit code."""
         await podman.gone(pid)
         try:
-            await self._fabric.unplug(self.node.name)
+            async with self._plugging:
+                plugged, self._pid, self._plugged = self._plugged, None, {}
+                for port in plugged.values():
+                    await self._fabric.unplug(port)
             # The last thing that conmon does is to unmount the disk: of the node's next life, if that has begun.
             await podman.gone(conmon)
             return await podman.exit_code(self.node.name)

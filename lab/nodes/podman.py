@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 from pathlib import Path
 
@@ -112,6 +113,18 @@ async def gone(pid: int) -> None:
         await ended.wait()
     finally:
         loop.remove_reader(fd)
+        os.close(fd)
+
+
+def has_ended(pid: int) -> bool:
+    """Whether the process is dead, waited for or not."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([fd], [], [], 0)[0])
+    finally:
         os.close(fd)
 
 

@@ -140,7 +140,8 @@ def test_two_hundred_faults_leave_nothing_out() -> None:
     assert {s.direction for s in strikes if s.kind == "partition"} == set(get_args(Direction))
     assert {s.victim for s in strikes if s.kind} == {"holder", "other"}
     faults = [Fault.from_json(fault) for s in strikes for fault in s.faults]
-    assert {f.effect for f in faults} == set(get_args(Effect))
+    # Nothing in a campaign changes a policy, which is all that iam_lag holds up.
+    assert {f.effect for f in faults} == {*get_args(Effect)} - {"iam_lag"}
     assert {f.service for f in faults} == {None, *get_args(Service)}
     assert {f.status for f in faults} >= {400, 401, 404, 429, 500, 503}
     assert any(s.kind and s.faults for s in strikes)

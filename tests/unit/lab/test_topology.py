@@ -58,6 +58,7 @@ def test_identifiers_are_stable_and_distinct() -> None:
         ("subnets.a.cidr", "192.168.0.0/24", "is in none of the VCN's cidrs|not in subnet"),
         ("subnets.a.cidr", "ten", "ten"),
         ("subnets.a.ipv6", "2001:db8::/48", "subnet a: 2001:db8::/48 is not a /64"),
+        ("subnets.a.ingress", [{"from": "0.0.0.0/0", "protocol": "carp"}], "carp"),
         ("flows", [{"from": "c", "to": "nobody"}], "flow c -> nobody"),
     ],
 )
@@ -65,6 +66,29 @@ def test_a_bad_topology_is_refused_with_the_place_and_the_value(path: str, value
     with pytest.raises(topology.TopologyError) as caught:
         topology.parse(changed(path, value))
     assert any(w in str(caught.value) for w in words.split("|"))
+
+
+def test_a_subnet_lets_everything_in_unless_it_says_what() -> None:
+    assert [(str(r.source), r.protocol, r.ports) for r in topology.parse(SMALL).subnet("a").ingress] == [
+        ("0.0.0.0/0", "all", None)
+    ]
+    rules = [
+        {"from": "10.1.0.0/16", "protocol": "udp", "ports": "5405-5412"},
+        {"from": "0.0.0.0/0", "protocol": "tcp", "ports": 22},
+        {"from": "0.0.0.0/0", "protocol": "icmp"},
+    ]
+    strict = topology.parse(changed("subnets.a.ingress", rules)).subnet("a").ingress
+    assert [(str(r.source), r.protocol, r.ports) for r in strict] == [
+        ("10.1.0.0/16", "17", (5405, 5412)),
+        ("0.0.0.0/0", "6", (22, 22)),
+        ("0.0.0.0/0", "1", None),
+    ]
+    assert topology.parse(changed("subnets.a.ingress", [])).subnet("a").ingress == ()
+
+
+def test_between_the_nodes_of_a_pair_passes_nothing_that_a_cluster_says() -> None:
+    allowed = {(str(r.source), r.protocol, r.ports) for r in topology.load("pair").subnet("app").ingress}
+    assert allowed == {("0.0.0.0/0", "6", (22, 22)), ("0.0.0.0/0", "1", None), ("0.0.0.0/0", "17", (7, 7))}
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def refusal(act: Callable[[], Any]) -> tuple[int, str]:
 
 def let(lab: Running, identity: Any, instance: str, *grants: str) -> None:
     """Allow the instance what the grants say, in the compartment, and what was granted before."""
-    name = f"{instance}-{len(lab.cloud.policies)}"
+    name = f"{instance}-{len(lab.cloud.iam.policies)}"
     group = identity.create_dynamic_group(
         CreateDynamicGroupDetails(
             compartment_id=TENANCY_ID,
@@ -328,6 +329,26 @@ def test_a_vnic_takes_32_ipv6s(lab: Running, network: Any) -> None:
     assert refusal(lambda: network.update_ipv6(created.id, details)) == (400, "LimitExceeded")
 
 
+@pytest.mark.parametrize(("method", "model", "address"), [("private_ip", "PrivateIp", VIP), ("ipv6", "Ipv6", VIP6)])
+def test_a_region_may_not_know_reserved_private_ips(
+    lab: Running, network: Any, method: str, model: str, address: str
+) -> None:
+    lab.cloud.reserved_private_ips = False
+    create, update = getattr(network, f"create_{method}"), getattr(network, f"update_{method}")
+    details, changes = (getattr(oci.core.models, f"{verb}{model}Details") for verb in ("Create", "Update"))
+    here, there = {"vnic_id": vnic(lab, "vr1")}, {"vnic_id": vnic(lab, "vr2")}
+    for unknown in ({"subnet_id": lab.cloud.topology.subnet("transit").id}, {**here, "lifetime": "RESERVED"}):
+        assert refusal(partial(create, details(ip_address=address, **unknown))) == (400, "InvalidParameter")
+    made = create(details(ip_address=address, **here)).data
+    assert (made.vnic_id, made.lifetime, made.ip_state) == (vnic(lab, "vr1"), None, None)
+    assert refusal(partial(update, made.id, changes(lifetime="RESERVED"))) == (400, "InvalidParameter")
+    moved = update(made.id, changes(**there)).data
+    assert (moved.vnic_id, moved.lifetime) == (vnic(lab, "vr2"), None)
+    assert getattr(network, f"list_{method}s")(**there).data[-1].lifetime is None
+    lab.do(lab.cloud.reset())
+    assert create(details(ip_address=address, **here, lifetime="RESERVED")).data.lifetime == "RESERVED"
+
+
 def test_the_subnet_and_the_vcn_show_their_ipv6_prefixes(lab: Running, network: Any) -> None:
     subnet = network.get_subnet(lab.cloud.topology.subnet("transit").id).data
     assert (subnet.ipv6_cidr_block, subnet.ipv6_cidr_blocks) == ("2001:db8:0:a01::/64", ["2001:db8:0:a01::/64"])
@@ -372,6 +393,7 @@ def test_a_route_table_shows_and_takes_rules(lab: Running, network: Any) -> None
     assert {(r.destination, r.network_entity_id) for r in bound} == {
         ("10.0.0.0/28", created.id),
         ("10.0.0.32/28", created.id),
+        ("10.0.0.64/28", created.id),
     }
     rule = RouteRule(destination="10.0.0.0/28", destination_type="CIDR_BLOCK", network_entity_id=created.id)
     replaced = network.update_route_table(table, UpdateRouteTableDetails(route_rules=[rule])).data
@@ -423,8 +445,8 @@ def test_groups_and_policies_can_be_kept(identity: Any) -> None:
 
 def test_the_tenancy_can_be_looked_at(identity: Any) -> None:
     assert identity.get_tenancy(TENANCY_ID).data.home_region_key == "LAB"
-    assert [r.name for r in identity.list_regions().data] == ["lab-emu-1"]
-    assert [r.is_home_region for r in identity.list_region_subscriptions(TENANCY_ID).data] == [True]
+    assert [r.name for r in identity.list_regions().data] == ["lab-emu-1", "lab-emu-2"]
+    assert [r.is_home_region for r in identity.list_region_subscriptions(TENANCY_ID).data] == [True, False]
     assert [c.id for c in identity.list_compartments(TENANCY_ID).data] == [COMPARTMENT_ID]
     assert identity.get_compartment(COMPARTMENT_ID).data.compartment_id == TENANCY_ID
     assert len(identity.list_availability_domains(COMPARTMENT_ID).data) == 3
@@ -615,6 +637,12 @@ def test_a_node_moves_an_ipv6_with_the_permissions_of_the_policy_reference(
     # By subnet it takes a permission on subnets too.
     assert refusal(lambda: node.list_ipv6s(subnet_id=created.subnet_id)) == nothing
     assert refusal(lambda: node.delete_ipv6(created.id)) == nothing
+    # To rename it takes none on VNICs, to move it does.
+    other, renamed = principal(lab, monkeypatch, "vr2"), UpdateIpv6Details(display_name="front")
+    let(lab, identity, "vr2", f"manage ipv6s in compartment id {COMPARTMENT_ID}")
+    assert other.update_ipv6(created.id, renamed).data.display_name == "front"
+    there = UpdateIpv6Details(vnic_id=vnic(lab, "vr2"))
+    assert refusal(lambda: other.update_ipv6(created.id, there)) == nothing
 
 
 def test_to_move_an_address_with_a_public_ip_takes_no_permission_on_the_public_ip(
@@ -653,9 +681,9 @@ def test_tls_instance_principal_and_cli_end_to_end(base: Path, topology: Topolog
             )
 
         assert json.loads(cli("os", "ns", "get").stdout)["data"] == "labns"
-        group = lab.do(lab.cloud.create_dynamic_group("g", f"instance.id = '{topology.instance('vr1').id}'", "d"))
+        group = lab.call(lab.cloud.iam.create_dynamic_group, "g", f"instance.id = '{topology.instance('vr1').id}'", "d")
         subjects = f"allow dynamic-group id {group.id} to"
-        lab.do(lab.cloud.create_policy(COMPARTMENT_ID, "p", "d", [f"{subjects} {g}" for g in MOVE]))
+        lab.call(lab.cloud.iam.create_policy, COMPARTMENT_ID, "p", "d", [f"{subjects} {g}" for g in MOVE])
         vip = lab.do(lab.cloud.create_private_ip(subnet_id=topology.subnet("transit").id, address=VIP))
         lab.do(lab.cloud.update_private_ip(vip.id, {"vnic_id": vnic(lab, "vr2")}))
         assign = ("network", "vnic", "assign-private-ip", "--vnic-id", vnic(lab, "vr1"), "--ip-address", VIP)

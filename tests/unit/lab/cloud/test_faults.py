@@ -82,6 +82,17 @@ def test_clock_shifts_add_up_for_a_node_and_decide_no_answer() -> None:
     assert (listed.shift("vr1"), listed.shift("vr2")) == (3600, 0)
 
 
+def test_the_longest_lag_of_iam_counts_and_decides_no_answer() -> None:
+    listed = faults()
+    assert listed.lag() == 0
+    listed.add(Fault.from_json({"effect": "iam_lag", "lag_s": 5}))
+    longest = listed.add(Fault.from_json({"effect": "iam_lag", "lag_s": 30}))
+    assert listed.lag() == 30
+    assert decided(listed) is None
+    listed.clear(longest.id)
+    assert listed.lag() == 5
+
+
 def test_one_or_all_can_be_removed() -> None:
     listed = faults()
     first = listed.add(Fault.from_json({"effect": "drop"}))
@@ -107,8 +118,11 @@ def test_one_or_all_can_be_removed() -> None:
         ({"effect": "latency", "latency_ms": "soon"}, "not supported between"),
         ({"effect": "status", "status": 42}, "status from 200 to 599"),
         ({"effect": "drop", "shift_s": 60}, "shift_s is for the effect 'clock'"),
-        ({"effect": "clock", "shift_s": 60, "service": "api"}, "a clock takes only shift_s and node"),
+        ({"effect": "clock", "shift_s": 60, "service": "api"}, "the effect 'clock' takes only shift_s and node"),
         ({"effect": "clock", "shift_s": 1e12}, "shift_s of less than ten years"),
+        ({"effect": "status", "lag_s": 30}, "lag_s is for the effect 'iam_lag'"),
+        ({"effect": "iam_lag", "lag_s": 30, "node": "vr1"}, "the effect 'iam_lag' takes only lag_s"),
+        ({"effect": "iam_lag", "lag_s": -1}, "lag_s from 0 to 3600"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(fault: dict[str, Any], complaint: str) -> None:

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import pytest
 
-from lab.cloud.policy import PolicyError, Request, parse_rule, parse_statement, permissions_of, permitted
+from lab.cloud.policy import Group, PolicyError, Request, parse_rule, parse_statement, permissions_of, permitted
 
-GROUP = ("ocid1.dynamicgroup.x", "VRouters")
+GROUP = Group("ocid1.dynamicgroup.x", "VRouters")
 TENANCY = ("ocid1.tenancy.t", "lab")
 COMPARTMENT = ("ocid1.compartment.c", "cloudvip")
 INSTANCE = {

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import pytest
 
 from lab.cloud.errors import ApiError
-from lab.cloud.names import COMPARTMENT_ID, TENANCY_ID
 from lab.cloud.state import ADDRESSES_PER_VNIC, Action, Cloud, NullEffects, PrivateIp, RouteRule
 from lab.fabric.view import Floating, Rule, View
 from lab.topology import Topology, load, ocid
@@ -131,14 +130,14 @@ def test_a_failed_round_undoes_all_that_is_not_in_force_and_nothing_else(topolog
         fails = asyncio.create_task(cloud.update_private_ip(vip.id, {"vnic_id": vnic(cloud, "vr2")}))
         await asyncio.sleep(0)
         waits = asyncio.create_task(cloud.update_private_ip(other.id, {"vnic_id": vnic(cloud, "vr3")}))
-        group = await cloud.create_dynamic_group("g", "instance.id = 'x'", "d")
-        return [*await asyncio.gather(fails, waits, return_exceptions=True), group.id]
+        address = await cloud.create_public_ip()
+        return [*await asyncio.gather(fails, waits, return_exceptions=True), address.id]
 
-    first, second, group = run(race())
+    first, second, address = run(race())
     assert isinstance(first, OSError)
     assert isinstance(second, OSError)
     assert (cloud.private_ips[vip.id], cloud.private_ips[other.id]) == (moved, other)
-    assert group in cloud.dynamic_groups
+    assert address in cloud.public_ips
     run(cloud.update_private_ip(other.id, {"vnic_id": vnic(cloud, "vr3")}))
     assert [f.vnic_id for f in effects.views[-1].floatings] == [vnic(cloud, "vr1"), vnic(cloud, "vr3")]
 
@@ -264,6 +263,15 @@ def test_a_stale_etag_is_refused(cloud: Cloud) -> None:
     run(cloud.delete_private_ip(vip.id, moved.etag))
 
 
+def test_an_ipv6_is_no_matter_for_the_fabric(cloud: Cloud, effects: NullEffects) -> None:
+    effects.views.clear()
+    created = run(cloud.create_ipv6(vnic_id=vnic(cloud, "vr1"), lifetime="RESERVED"))
+    run(cloud.update_ipv6(created.id, {"vnic_id": vnic(cloud, "vr2")}))
+    run(cloud.detach_ipv6(created.id))
+    run(cloud.delete_ipv6(created.id))
+    assert effects.views == []
+
+
 def test_skip_source_dest_check_reaches_the_fabric(cloud: Cloud, effects: NullEffects) -> None:
     run(cloud.update_vnic(vnic(cloud, "vr1"), {"skip_source_dest_check": True}))
     assert {p.interface for p in effects.views[-1].ports if p.forwards} == {"ens3"}
@@ -321,51 +329,6 @@ def test_a_route_table_takes_private_ips_only(cloud: Cloud) -> None:
     )
     twice = [RouteRule(destination, vip.id), RouteRule(destination, vip.id)]
     assert refusal(cloud.update_route_table(table, twice)) == (400, "InvalidParameter")
-
-
-def test_membership_and_policies_decide_at_the_time_of_the_request(cloud: Cloud) -> None:
-    vr1, vr2 = cloud.instance_named("vr1"), cloud.instance_named("vr2")
-
-    def may(name: str) -> bool:
-        return cloud.permitted(cloud.instance_named(name), "VNIC_READ", COMPARTMENT_ID, {})
-
-    group = run(cloud.create_dynamic_group("g", f"instance.id = '{vr1.id}'", "d"))
-    statement = f"allow dynamic-group id {group.id} to use vnics in compartment cloudvip"
-    record = run(cloud.create_policy(COMPARTMENT_ID, "p", "d", [statement]))
-    assert (may("vr1"), may("vr2")) == (True, False)
-    run(cloud.update_dynamic_group(group.id, {"matching_rule": f"instance.id = '{vr2.id}'"}))
-    assert (may("vr1"), may("vr2")) == (False, True)
-    run(cloud.delete_policy(record.id))
-    assert not may("vr2")
-
-
-@pytest.mark.parametrize(
-    ("compartment", "statement"),
-    [
-        (COMPARTMENT_ID, "nonsense"),
-        (COMPARTMENT_ID, "allow dynamic-group id ocid1.dynamicgroup.none to use vnics in compartment cloudvip"),
-        (COMPARTMENT_ID, "allow dynamic-group nobody to use vnics in compartment cloudvip"),
-        (COMPARTMENT_ID, "allow dynamic-group g to use vnics in compartment elsewhere"),
-        (COMPARTMENT_ID, "allow dynamic-group g to use vnics in compartment id ocid1.compartment.none"),
-        (COMPARTMENT_ID, "allow dynamic-group g to use vnics in tenancy"),
-        (COMPARTMENT_ID, f"allow dynamic-group g to use vnics in compartment id {TENANCY_ID}"),
-        (TENANCY_ID, "allow dynamic-group g to use vnics in compartment elsewhere"),
-    ],
-)
-def test_a_policy_with_a_bad_statement_is_refused(cloud: Cloud, compartment: str, statement: str) -> None:
-    run(cloud.create_dynamic_group("g", "instance.id = 'x'", "d"))
-    assert refusal(cloud.create_policy(compartment, "p", "d", [statement])) == (400, "InvalidParameter")
-    assert not cloud.policies
-
-
-def test_identity_names_are_unique_and_rules_are_checked(cloud: Cloud) -> None:
-    group = run(cloud.create_dynamic_group("g", "instance.id = 'x'", "d"))
-    assert refusal(cloud.create_dynamic_group("G", "instance.id = 'x'", "d")) == (409, "IdcsConversionError")
-    assert refusal(cloud.create_dynamic_group("h", "instance.name = 'x'", "d")) == (400, "InvalidParameter")
-    assert refusal(cloud.update_dynamic_group(group.id, {"matching_rule": "?"})) == (400, "InvalidParameter")
-    allow = "allow dynamic-group g to use vnics in tenancy"
-    run(cloud.create_policy(TENANCY_ID, "p", "d", [allow]))
-    assert refusal(cloud.create_policy(TENANCY_ID, "P", "d", [allow])) == (409, "PolicyAlreadyExists")
 
 
 def test_reset_makes_it_fresh(cloud: Cloud, effects: NullEffects, topology: Topology) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
-from lab.fabric.plan import FIRST_SUBNET_TABLE, MAIN, Desired, Nexthop, Target, plan, steps
-from lab.fabric.view import Floating, Port, Rule, SubnetView, View
+from lab.fabric.plan import FIRST_SUBNET_TABLE, MAIN, OPEN, Desired, Nexthop, Target, plan, steps
+from lab.fabric.view import ANYTHING, Admission, Floating, Port, Rule, SubnetView, View
 
 CIDR = IPv4Network("10.0.0.0/28")
 ELSEWHERE = IPv4Network("10.0.0.32/28")
@@ -78,6 +78,52 @@ def test_losing_the_link_of_another_port_changes_nothing_for_the_holder() -> Non
 def test_only_vnics_without_the_source_destination_check_forward() -> None:
     strict = replace(view("a"), ports=(port("a", 5, forwards=False), port("b", 6)))
     assert plan(strict, UP, IDS).forwards == {"cv-b-ens3"}
+
+
+def admitting(*admissions: Admission) -> View:
+    """The view when port a admits only this."""
+    return replace(view("a"), ports=(replace(port("a", 5), admits=admissions), port("b", 6)))
+
+
+def test_a_port_admits_what_any_rule_describes() -> None:
+    ssh = Admission(IPv4Network("0.0.0.0/0"), 6, (22, 22))
+    ping = Admission(IPv4Network("192.0.2.0/24"), 1)
+    peers = Admission(frozenset({"vnic-a", "vnic-b"}), 17, (5405, 5412))
+
+    assert plan(admitting(ssh, ping, peers), UP, IDS).admits["cv-a-ens3"] == (
+        "tcp dport 22-22",
+        "ip saddr 192.0.2.0/24 meta l4proto 1",
+        "iifname { cv-a-ens3, cv-b-ens3 } udp dport 5405-5412",
+    )
+
+
+def test_a_rule_for_everything_makes_the_others_pointless() -> None:
+    assert plan(admitting(Admission(CIDR, 6), ANYTHING), UP, IDS).admits["cv-a-ens3"] == OPEN
+
+
+def test_a_group_without_members_lets_nobody_in() -> None:
+    assert plan(admitting(Admission(frozenset())), UP, IDS).admits["cv-a-ens3"] == ()
+
+
+def test_only_ports_whose_rules_changed_are_touched_and_a_move_touches_none() -> None:
+    before, after = plan(view("a"), UP, IDS), plan(admitting(Admission(CIDR, 6)), UP, IDS)
+
+    assert steps(before, after).set_admits == {"cv-a-ens3": (f"ip saddr {CIDR} meta l4proto 6",)}
+    assert steps(after, before).set_admits == {"cv-a-ens3": OPEN}
+    assert not steps(before, plan(view("b"), UP, IDS)).set_admits
+
+
+def test_a_port_that_is_gone_leaves_no_rules_to_the_next_of_its_name() -> None:
+    strict = admitting(Admission(CIDR, 6))
+    gone = plan(replace(strict, ports=strict.ports[1:], floatings=()), UP, IDS)
+
+    assert steps(plan(strict, UP, IDS), gone).set_admits == {"cv-a-ens3": OPEN}
+
+
+def test_a_port_without_link_keeps_its_rules() -> None:
+    full = plan(admitting(Admission(CIDR, 6)), UP, IDS)
+
+    assert not steps(full.without_device("cv-a-ens3"), full).set_admits
 
 
 def test_equal_states_need_no_step() -> None:

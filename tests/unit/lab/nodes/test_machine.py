@@ -12,6 +12,7 @@ import pytest
 
 from lab.cloud.state import Cloud, NullEffects
 from lab.fabric import kernel
+from lab.fabric.view import Port
 from lab.nodes import podman
 from lab.nodes.machine import Machine, State
 from lab.topology import load
@@ -30,11 +31,12 @@ class World(kernel.Fabric):
         self._pid = 0
         self._gone: dict[int, asyncio.Event] = {}
         self._code = 0
-        for name in ("init", "start", "kill", "stop", "gone", "exit_code", "end"):
+        self.plugged: dict[str, str] = {}
+        for name in ("init", "start", "kill", "stop", "gone", "exit_code", "end", "has_ended"):
             monkeypatch.setattr(podman, name, getattr(self, name))
         shape = load("pair")
-        cloud = Cloud(shape, NullEffects())
-        self.machine = Machine(shape.nodes[0], shape, self, cloud.view, lambda _, state: self.states.append(state))
+        self.cloud = Cloud(shape, NullEffects())
+        self.machine = Machine(shape.nodes[0], shape, self, self.cloud.view, lambda _, state: self.states.append(state))
 
     @property
     def boots(self) -> int:
@@ -83,11 +85,27 @@ class World(kernel.Fabric):
         await self._step("exit_code")
         return self._code
 
-    async def plug(self, *_: Any, **__: Any) -> None:
-        await self._step("plug")
+    def has_ended(self, pid: int) -> bool:
+        return self._gone[pid].is_set()
 
-    async def unplug(self, *_: Any) -> None:
+    async def plug(self, port: Port, *_: Any, **__: Any) -> None:
+        await self._step("plug")
+        self.plugged[port.interface] = "addressed"
+
+    async def plug_bare(self, port: Port, *_: Any) -> None:
+        await self._step("plug_bare")
+        self.plugged[port.interface] = "bare"
+
+    async def unplug(self, port: Port) -> None:
         await self._step("unplug")
+        self.plugged.pop(port.interface, None)
+
+    async def attach(self) -> str:
+        """Attach a VNIC to the node in the cloud, and return its attachment's OCID."""
+        shape = self.cloud.topology
+        attachment = await self.cloud.attach_vnic(self.machine.node.id, shape.subnet("app").id)
+        self.cloud.settle([attachment])
+        return attachment.id
 
     async def silence(self, *_: Any, **__: Any) -> None:
         await self._step("silence")
@@ -216,3 +234,94 @@ def test_a_shutdown_that_is_refused_leaves_a_node_whose_power_can_be_cut(world: 
 
     run(test())
     assert world.machine.state == "STOPPED"
+
+
+def test_a_vnic_that_is_attached_to_a_running_node_is_plugged_bare_and_unplugged_when_it_is_detached(
+    world: World,
+) -> None:
+    async def test() -> None:
+        await world.machine.power_on()
+        attachment_id = await world.attach()
+        await world.machine.follow()
+        assert world.plugged == {"ens3": "addressed", "ens5": "bare"}
+        await world.cloud.detach_vnic(attachment_id)
+        await world.machine.follow()
+        assert world.plugged == {"ens3": "addressed"}
+
+    run(test())
+
+
+def test_a_node_without_power_gets_its_new_vnic_at_every_boot_and_bare(world: World) -> None:
+    async def test() -> None:
+        await world.attach()
+        await world.machine.follow()
+        assert world.plugged == {}
+        for _ in range(2):
+            await world.machine.power_on()
+            assert world.plugged == {"ens3": "addressed", "ens5": "bare"}
+            await world.machine.power_off()
+            assert world.plugged == {}
+
+    run(test())
+
+
+def test_a_vnic_that_went_while_the_power_was_off_is_not_plugged_again(world: World) -> None:
+    async def test() -> None:
+        attachment_id = await world.attach()
+        await world.machine.power_on()
+        await world.machine.power_off()
+        await world.cloud.detach_vnic(attachment_id)
+        await world.machine.power_on()
+
+    run(test())
+    assert world.plugged == {"ens3": "addressed"}
+
+
+def test_a_node_that_dies_while_it_gets_a_vnic_gets_it_at_its_next_boot(world: World) -> None:
+    async def test() -> None:
+        await world.machine.power_on()
+        await world.attach()
+        world.held["plug_bare"] = asyncio.Event()
+        plugging = asyncio.create_task(world.machine.follow())
+        await until_seen(world, "plug_bare", 1)
+        world.exit(130)
+        world.refused = {"plug_bare"}
+        world.held["plug_bare"].set()
+        await plugging
+        world.refused = set()
+        await world.machine.power_off()
+        await world.machine.power_on()
+
+    run(test())
+    assert world.plugged == {"ens3": "addressed", "ens5": "bare"}
+
+
+def test_a_vnic_that_the_kernel_refuses_is_refused_and_can_be_tried_again(world: World) -> None:
+    async def test() -> None:
+        await world.machine.power_on()
+        await world.attach()
+        world.refused = {"plug_bare"}
+        with pytest.raises(podman.NodeError):
+            await world.machine.follow()
+        world.refused = set()
+        await world.machine.follow()
+
+    run(test())
+    assert world.plugged == {"ens3": "addressed", "ens5": "bare"}
+
+
+def test_a_vnic_is_attached_during_a_shutdown_that_takes_its_time(world: World) -> None:
+    world.held["stop"] = asyncio.Event()
+
+    async def test() -> None:
+        await world.machine.power_on()
+        off = asyncio.create_task(world.machine.shut_down())
+        await until_seen(world, "stop", 1)
+        await world.attach()
+        await world.machine.follow()
+        assert "ens5" in world.plugged
+        world.held["stop"].set()
+        await off
+
+    run(test())
+    assert world.plugged == {}

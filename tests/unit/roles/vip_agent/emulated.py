@@ -28,13 +28,13 @@ VNIC = ("VNIC_READ", "VNIC_ASSIGN", "VNIC_UNASSIGN")
 def allow(lab: Running, *permissions: str) -> None:
     """Do what the role oci does: a dynamic group of the nodes, and a policy with the least that they need."""
     rule = "ANY {" + ", ".join(f"instance.id = '{ocid('instance', n)}'" for n in ("vr1", "vr2")) + "}"
-    lab.do(lab.cloud.create_dynamic_group("nodes", rule, "nodes"))
+    lab.call(lab.cloud.iam.create_dynamic_group, "nodes", rule, "nodes")
     statements = [
         f"allow dynamic-group nodes to use {resource} in compartment id {COMPARTMENT_ID} where any "
         "{" + ", ".join(f"request.permission='{p}'" for p in permissions or (READ, UPDATE, *VNIC)) + "}"
         for resource in ("private-ips", "vnics")
     ]
-    lab.do(lab.cloud.create_policy(COMPARTMENT_ID, "nodes", "nodes", statements))
+    lab.call(lab.cloud.iam.create_policy, COMPARTMENT_ID, "nodes", "nodes", statements)
 
 
 def reserve(lab: Running) -> None:
