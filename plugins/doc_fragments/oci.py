@@ -32,7 +32,8 @@ options:
     description:
       - The region, if not that of the profile or of the instance.
       - Without it, E(OCI_CLI_REGION) or E(OCI_REGION) is used.
-      - Dynamic groups and policies can only be written in the tenancy's home region.
+      - Dynamic groups and policies can only be changed in the home region. They are changed there whatever the
+        region, unless O(endpoint) or O(identity_endpoint) is set.
     type: str
   endpoint:
     description:
@@ -40,7 +41,9 @@ options:
       - Without it, E(OCI_CLI_ENDPOINT) is used.
     type: str
   identity_endpoint:
-    description: The base URL of the identity service, if it is neither O(endpoint) nor the region's public one.
+    description:
+      - The base URL of the identity service, if it is neither O(endpoint) nor the region's public one.
+      - To change dynamic groups and policies it must be that of the tenancy's home region.
     type: str
   ca_bundle:
     description:

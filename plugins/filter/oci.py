@@ -4,20 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils import _model
-from ..module_utils._oci.policy import move_statements
+from ..module_utils._oci.network_security_group import peer_rules
+from ..module_utils._oci.permissions import FEATURES, statements
 
 
 def oci_private_ip_requests(model: Mapping[str, Any], state: str | None = None) -> list[dict[str, Any]]:
     """Return the option `private_ips` of `cloudvip.ha.oci_private_ip` for the VIPs of the model."""
     if state not in (None, "present", "absent"):
         raise AnsibleFilterError(f"state = {state!r}: expected present, absent or nothing")
-    vips = [vip for group in model["groups"] for vip in group["vips"]] + list(model["absent"])
     return [
         {
             "address": vip["address"],
@@ -27,23 +28,123 @@ def oci_private_ip_requests(model: Mapping[str, Any], state: str | None = None) 
             "tags": dict(vip["tags"]),
             "label": f"cloudvip_vips ({vip['name']}).address",
         }
-        for vip in vips
-        if state in (None, vip["state"])
+        for vip in _vips(model, state)
     ]
+
+
+def oci_public_ip_requests(
+    model: Mapping[str, Any], private_ips: Mapping[str, Mapping[str, Any]], state: str
+) -> list[dict[str, Any]]:
+    """Return the option `public_ips` of `cloudvip.ha.oci_public_ip` for the VIPs that have one."""
+    return [
+        {
+            "private_ip_id": _object_id(vip, private_ips),
+            "display_name": vip["display_name"],
+            "tags": dict(vip["tags"]),
+            "state": state,
+            "label": f"cloudvip_vips ({vip['name']}).public_ip",
+        }
+        for vip in _vips(model, state)
+        if vip["public_ip"]
+    ]
+
+
+def oci_route_rules(
+    model: Mapping[str, Any], private_ips: Mapping[str, Mapping[str, Any]], state: str
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the option `rules` of `cloudvip.ha.oci_route_rule` by route table."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for vip in _vips(model, state):
+        object_id = _object_id(vip, private_ips)
+        # A rule for the same destination that leads elsewhere is not the VIP's to remove.
+        if state == "absent" and object_id is None:
+            continue
+        for route in vip["routes"]:
+            rule = {
+                "destination": route["destination"],
+                "private_ip_id": object_id,
+                "description": vip["display_name"],
+                "state": state,
+            }
+            tables.setdefault(route["route_table_id"], []).append(rule)
+    return tables
+
+
+def oci_new_vnics(
+    pods: Iterable[Mapping[str, Any]], cluster: str, vnics: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the option `attachments` of `cloudvip.ha.oci_vnic_attachment` for the PODs that a node has no VNIC for."""
+    wanted: dict[tuple[str, str], dict[str, Any]] = {}
+    for pod in pods:
+        if pod.get("state", "present") != "present":
+            continue
+        address = ip_address(str(pod["address"]))
+        for node, fact in vnics.items():
+            if any(_model.Vnic.from_fact(vnic).network_of(address) for vnic in fact["vnics"]):
+                continue
+            attachment = _attachment(fact["instance_id"], pod["subnet_id"], cluster, pod["name"], node, "present")
+            wanted.setdefault((fact["instance_id"], pod["subnet_id"]), attachment)
+    return list(wanted.values())
+
+
+def oci_old_vnics(model: Mapping[str, Any], vnics: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the option `attachments` of `cloudvip.ha.oci_vnic_attachment` for the VNICs of absent PODs."""
+    used = {b["vnic_id"] for vip in _vips(model, "present") for b in vip["bindings"].values()}
+    return [
+        _attachment(vnics[node]["instance_id"], vip["subnet_id"], model["cluster"], vip["name"], node, "absent")
+        for vip in _vips(model, "absent")
+        if vip["subnet_id"] is not None
+        for node, binding in vip["bindings"].items()
+        if binding["vnic_id"] not in used
+    ]
+
+
+def _attachment(instance_id: str, subnet_id: str, cluster: str, pod: str, node: str, state: str) -> dict[str, Any]:
+    return {
+        "instance_id": instance_id,
+        "subnet_id": subnet_id,
+        "display_name": f"{cluster}-{pod}",
+        "state": state,
+        "label": f"cloudvip_pods ({pod}) on {node}",
+    }
+
+
+def _vips(model: Mapping[str, Any], state: str | None = None) -> list[Mapping[str, Any]]:
+    vips = [vip for group in model["groups"] for vip in group["vips"]] + list(model["absent"])
+    return [vip for vip in vips if state in (None, vip["state"])]
+
+
+def _object_id(vip: Mapping[str, Any], private_ips: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The OCID of the VIP's private IP; None if there is none, or none yet in check mode."""
+    return (private_ips.get(vip["address"]) or {}).get("id")
 
 
 def oci_forwarding_vnics(model: Mapping[str, Any]) -> list[str]:
     """Return the VNICs that must let foreign addresses pass: those of a router's VIPs, on every node."""
     if not model["router"]:
         return []
-    bindings = [vip["bindings"] for group in model["groups"] for vip in group["vips"]]
-    return sorted({binding["vnic_id"] for by_node in bindings for binding in by_node.values()})
+    return sorted({b["vnic_id"] for vip in _vips(model, "present") for b in vip["bindings"].values()})
 
 
-def oci_statements(dynamic_group_id: str | None, compartment_id: str) -> list[str]:
-    """Return the policy statements that let the nodes move the VIPs, and nothing else."""
+def oci_statements(dynamic_group_id: str | None, compartment_id: str, features: Iterable[str] = ("move",)) -> list[str]:
+    """Return the policy statements that let the nodes do what the features need, and nothing else."""
+    wanted = set(features)
+    if not wanted <= FEATURES.keys():
+        unknown = sorted(wanted - FEATURES.keys())
+        raise AnsibleFilterError(f"features = {unknown}: expected some of {sorted(FEATURES)}")
     # In check mode a group that is yet to be created has no OCID.
-    return move_statements(dynamic_group_id or "(known when the dynamic group exists)", compartment_id)
+    return statements(dynamic_group_id or "(known when the dynamic group exists)", compartment_id, wanted)
+
+
+def oci_features(model: Mapping[str, Any]) -> list[str]:
+    """Return what the nodes need to be permitted for the VIPs of the model, for `oci_statements`."""
+    versions = {ip_address(vip["address"]).version for vip in _vips(model)}
+    return ["move"] * (4 in versions) + ["ipv6"] * (6 in versions)
+
+
+def oci_peer_rules(engine: str) -> list[dict[str, Any]]:
+    """Return the option `rules` of `cloudvip.ha.oci_network_security_group` for a cluster of this engine."""
+    return peer_rules(engine)
 
 
 def oci_placeholders(settings: Mapping[str, Any]) -> list[str]:
@@ -62,7 +163,13 @@ class FilterModule:
         """Return the filters of this file by name."""
         return {
             "oci_private_ip_requests": oci_private_ip_requests,
+            "oci_public_ip_requests": oci_public_ip_requests,
+            "oci_route_rules": oci_route_rules,
+            "oci_new_vnics": oci_new_vnics,
+            "oci_old_vnics": oci_old_vnics,
             "oci_forwarding_vnics": oci_forwarding_vnics,
             "oci_statements": oci_statements,
+            "oci_features": oci_features,
+            "oci_peer_rules": oci_peer_rules,
             "oci_placeholders": oci_placeholders,
         }

@@ -6,13 +6,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import IPv4Network
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
 # Stands for the id of an object that check mode only predicts.
 _PREDICTED = "known after creation"
+
+# The routing tables of the interfaces that a node configures: far more than an instance can have VNICs.
+_TABLES = range(7000, 8000)
+# That of every VNIC.
+_MTU = 9000
 
 
 def _of_object(key: str, vip: Mapping[str, Any], private_ips: Mapping[str, Mapping[str, Any]], predicted: bool) -> str:
@@ -44,9 +50,36 @@ def vip_revisions(
     }
 
 
+def _interfaces(model: Mapping[str, Any], node: str, vnics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The interfaces of VNICs that carry a VIP of the model and that nothing but the node's mover configures."""
+    vips: dict[str, list[str]] = {}
+    for group in model["groups"]:
+        for vip in group["vips"]:
+            vips.setdefault(vip["bindings"][node]["vnic_id"], []).append(vip["address"])
+    # The primary VNIC is the image's business.
+    ours = [vnic for vnic in vnics[1:] if vnic["vnic_id"] in vips and (vnic["owned"] or not vnic["addressed"])]
+    # One that has a table keeps it, whatever VNICs come and go.
+    taken = {vnic["table"] for vnic in vnics if vnic["owned"]}
+    free = (table for table in _TABLES if table not in taken)
+    return [
+        {
+            "mac": vnic["mac"],
+            "address": vnic["private_ip"],
+            "prefix": IPv4Network(vnic["subnet_cidr"]).prefixlen,
+            "gateway": vnic["virtual_router_ip"],
+            "table": vnic["table"] if vnic["owned"] else next(free),
+            "vips": [address for address in vips[vnic["vnic_id"]] if ":" not in address],
+            "mtu": _MTU,
+        }
+        # The metadata service promises no order.
+        for vnic in sorted(ours, key=lambda vnic: str(vnic["mac"]))
+    ]
+
+
 def agent_config(
     model: Mapping[str, Any],
     node: str,
+    vnics: Sequence[Mapping[str, Any]],
     private_ips: Mapping[str, Mapping[str, Any]],
     oci: Mapping[str, Any],
     predicted: bool = False,
@@ -59,6 +92,7 @@ def agent_config(
         "version": 1,
         "cloud": "oci",
         "oci": dict(oci),
+        "interfaces": _interfaces(model, node, vnics),
         "groups": {
             group["name"]: {
                 "revision": revisions[group["name"]],
@@ -143,6 +177,29 @@ def vip_disagreements(statuses: Mapping[str, Mapping[str, Any]], model: Mapping[
     return problems
 
 
+def doctor_report(failures: Iterable[Mapping[str, Any]], missing: Iterable[str] | None = None) -> str:
+    """A text about the failures that ``cloudvip doctor --json`` has found.
+
+    :param missing: which of the permissions that are lacking no policy grants; None if nobody has looked
+    """
+    lines = []
+    refused: list[str] = []
+    for failure in failures:
+        lines.append(f"{failure['subject']}: {failure['text']}")
+        lines += [f"  -> {line}" for line in failure["remedy"].splitlines()]
+        refused += failure["permissions"]
+    if refused and missing is not None:
+        lacking = [permission for permission in missing if permission in refused]
+        if lacking:
+            lines.append(f"No policy grants the nodes' dynamic group {' and '.join(lacking)}; nothing else is lacking.")
+        else:
+            lines.append(
+                "The policies grant all of it. IAM may not have taken up a change yet: a policy takes seconds to "
+                "minutes, the members of a dynamic group up to an hour."
+            )
+    return "\n".join(lines)
+
+
 class FilterModule:
     """What Ansible looks for in a filter file."""
 
@@ -150,6 +207,7 @@ class FilterModule:
         """Return the filters of this file by name."""
         return {
             "agent_config": agent_config,
+            "doctor_report": doctor_report,
             "vip_revisions": vip_revisions,
             "vip_unsettled": vip_unsettled,
             "vip_disagreements": vip_disagreements,

@@ -18,10 +18,12 @@ def _build(
     cluster: str,
     nodes: Sequence[str],
     vnics: Mapping[str, Mapping[str, Any] | None] | None = None,
+    pods: object = (),
     engine: str = "pacemaker",
     cloud: str = "oci",
     profile: str = "balanced",
     fencing: str = "none",
+    predicted: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     return _model.build(
@@ -30,17 +32,19 @@ def _build(
             cluster=cluster,
             nodes=nodes,
             vnics=vnics,
+            pods=pods,
             engine=engine,
             cloud=cloud,
             profile=profile,
             fencing=fencing,
+            predicted=predicted,
             others=settings or {},
         ),
     )
 
 
 def vip_model(vips: object, **inputs: Any) -> dict[str, Any]:
-    """Check ``cloudvip_vips`` and complete it from what the nodes know of their VNICs."""
+    """Check ``cloudvip_vips`` and the PODs and complete them from what the nodes know of their VNICs."""
     try:
         return _build(vips, **inputs)
     except _model.ModelError as error:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # This module util is PRIVATE to the collection.
-"""What a user writes in ``cloudvip_vips``, checked and completed, as one model that every role reads."""
+"""What a user writes in ``cloudvip_vips`` and ``cloudvip_pods``, checked and completed: the model of every role."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 ENGINES = {"pacemaker": True, "keepalived": False}
@@ -29,20 +29,31 @@ VIP_KEYS = (
     "display_name",
     "tags",
     "public_ip",
+    "routes",
 )
 REQUIRED_KEYS = ("name", "address", "prefix")
+# A POD is a VIP together with the VNICs that serve it.
+POD_KEYS = (*VIP_KEYS, "subnet_id")
+ROUTE_KEYS = ("route_table_id", "destination")
 
 DEFAULT_GROUP = "main"
 MIN_NODES = 2
 MAX_NODES = 16
-# A VNIC holds 64 IPv4 addresses, its own included.
-MAX_VIPS_PER_VNIC = 63
+# By the version of IP. A VNIC holds 64 IPv4 addresses, its own included, and 32 IPv6 addresses.
+MAX_VIPS_PER_VNIC = {4: 63, 6: 32}
+LONGEST_PREFIX = {4: 30, 6: 126}
+
+_NETWORKS = {4: "192.0.2.0/24", 6: "2001:db8::/64"}
 
 # Names become part of cluster resource ids (NCName) and of file names under /run.
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 CLUSTER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+OCID = re.compile(r"ocid1\.[a-z]+\.\S+")
 PLACEHOLDER = re.compile(r"(change|replace)[_-]?me|^<[^<>]+>$", re.IGNORECASE)
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 
 class Problems:
@@ -79,6 +90,12 @@ class Vnic:
     subnet: IPv4Network
     gateway: IPv4Address
     interface: str | None
+    ipv6_subnet: IPv6Network | None = None
+
+    def network_of(self, address: Address) -> Network | None:
+        """The subnet's network of the address's version, where there is one that holds the address."""
+        network: Network | None = self.subnet if address.version == 4 else self.ipv6_subnet
+        return network if network is not None and address in network else None
 
     @classmethod
     def from_fact(cls, fact: Mapping[str, Any]) -> Vnic:
@@ -90,7 +107,16 @@ class Vnic:
             subnet=IPv4Network(str(fact["subnet_cidr"])),
             gateway=IPv4Address(str(fact["virtual_router_ip"])),
             interface=None if fact["interface"] is None else str(fact["interface"]),
+            ipv6_subnet=IPv6Network(fact["ipv6_subnet_cidr"]) if fact.get("ipv6_subnet_cidr") else None,
         )
+
+
+@dataclass(frozen=True)
+class Route:
+    """A rule of a VCN's route table that leads to a VIP."""
+
+    route_table_id: str
+    destination: Network
 
 
 @dataclass(frozen=True)
@@ -99,7 +125,7 @@ class Vip:
 
     label: str
     name: str
-    address: IPv4Address
+    address: Address
     prefix: int
     group: str
     preferred_node: str | None
@@ -107,23 +133,30 @@ class Vip:
     state: str
     display_name: str
     tags: Mapping[str, str]
+    public_ip: bool
+    routes: tuple[Route, ...]
+    subnet_id: str | None
 
 
 @dataclass(frozen=True)
 class Settings:
     """The cluster-wide inputs that stand beside ``cloudvip_vips``.
 
+    :param pods: the value of ``cloudvip_pods``
     :param vnics: node -> ``cloudvip_vnic`` fact; None checks only what can be checked without connecting to a node.
+    :param predicted: leave out the PODs whose VNICs are not attached yet, as in check mode
     :param others: further variables, by name, that are searched for placeholders.
     """
 
     cluster: str
     nodes: Sequence[str]
     vnics: Mapping[str, Mapping[str, Any] | None] | None = None
+    pods: object = ()
     engine: str = "pacemaker"
     cloud: str = "oci"
     profile: str = "balanced"
     fencing: str = "none"
+    predicted: bool = False
     others: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -139,6 +172,7 @@ def build(raw: object, settings: Settings) -> dict[str, Any]:
     _check_duplicates(vips, problems)
     preferred = _preferred_nodes(vips, settings.nodes, problems)
     vnics = _parse_vnics(settings, problems)
+    vips = [vip for vip in vips if not _unattached(vip, vnics, settings.predicted)]
     bindings = {vip.name: _bind(vip, vnics, problems) for vip in vips}
     _check_capacity(vips, bindings, problems)
     if problems.messages:
@@ -148,7 +182,11 @@ def build(raw: object, settings: Settings) -> dict[str, Any]:
     groups = list(dict.fromkeys(vip.group for vip in present))
     return {
         "cluster": str(settings.cluster),
-        "router": any(len({_network(vip) for vip in present if vip.group == group}) > 1 for group in groups),
+        "router": any(
+            len({_network(vip) for vip in present if vip.group == group and vip.address.version == version}) > 1
+            for group in groups
+            for version in (4, 6)
+        ),
         "nodes": [str(node) for node in settings.nodes],
         "addresses": {node: str(own[0].private_ip) for node, own in vnics.items()},
         "groups": [
@@ -192,6 +230,9 @@ def _as_data(vip: Vip, bindings: Mapping[str, Vnic]) -> dict[str, Any]:
         "state": vip.state,
         "display_name": vip.display_name,
         "tags": dict(vip.tags),
+        "public_ip": vip.public_ip,
+        "subnet_id": vip.subnet_id,
+        "routes": [{"route_table_id": r.route_table_id, "destination": str(r.destination)} for r in vip.routes],
         "group": vip.group,
         "bindings": {
             node: {
@@ -205,8 +246,15 @@ def _as_data(vip: Vip, bindings: Mapping[str, Vnic]) -> dict[str, Any]:
     }
 
 
-def _network(vip: Vip) -> IPv4Network:
-    return IPv4Network((vip.address, vip.prefix), strict=False)
+def _network(vip: Vip) -> Network:
+    return ip_network((vip.address, vip.prefix), strict=False)
+
+
+def _unattached(vip: Vip, vnics: Mapping[str, Sequence[Vnic]], predicted: bool) -> bool:
+    """Whether a POD has nodes without a VNIC: one that is gone for good, or (predicted) one that is to come."""
+    if vip.subnet_id is None or (vip.state == "present" and not predicted):
+        return False
+    return any(not any(vnic.network_of(vip.address) for vnic in own) for own in vnics.values())
 
 
 def _check_placeholders(values: object, problems: Problems, path: str = "") -> None:
@@ -253,25 +301,25 @@ def _parse_vips(raw: object, settings: Settings, problems: Problems) -> list[Vip
     if not isinstance(raw, (list, tuple)):
         problems.add("cloudvip_vips", raw, "a list of VIPs, each with name, address and prefix")
         return []
-    if not raw:
+    pods = settings.pods
+    if not isinstance(pods, (list, tuple)):
+        problems.add("cloudvip_pods", pods, "a list of PODs, each with name, address, prefix and subnet_id")
+        pods = []
+    if not raw and not pods:
         problems.add("cloudvip_vips", list(raw), "at least one VIP; one to be removed stays listed with state: absent")
-    vips = [_parse_vip(entry, f"cloudvip_vips[{index}]", settings, problems) for index, entry in enumerate(raw)]
+    vips = [_parse_vip(entry, f"cloudvip_vips[{i}]", VIP_KEYS, settings, problems) for i, entry in enumerate(raw)]
+    vips += [_parse_vip(entry, f"cloudvip_pods[{i}]", POD_KEYS, settings, problems) for i, entry in enumerate(pods)]
     return [vip for vip in vips if vip is not None]
 
 
-def _parse_vip(entry: object, label: str, settings: Settings, problems: Problems) -> Vip | None:
+def _parse_vip(entry: object, label: str, keys: Sequence[str], settings: Settings, problems: Problems) -> Vip | None:
+    required = (*REQUIRED_KEYS, *(key for key in keys if key not in VIP_KEYS))
     if not isinstance(entry, Mapping):
-        problems.add(label, entry, "a mapping with the keys name, address and prefix")
+        problems.add(label, entry, f"a mapping with the keys {', '.join(required)}")
         return None
     before = len(problems.messages)
-    for key in entry:
-        if key not in VIP_KEYS:
-            expectation = f"no such key{_suggest(key, VIP_KEYS)}; known are {', '.join(VIP_KEYS)}"
-            problems.add(f"{label}.{key}", entry[key], expectation)
-    for key in REQUIRED_KEYS:
-        if entry.get(key) is None:
-            problems.add(f"{label}.{key}", None, "a value: the key is required")
-    given = {key: value for key, value in entry.items() if key in VIP_KEYS and value is not None}
+    _check_keys(entry, label, keys, required, problems)
+    given = {key: value for key, value in entry.items() if key in keys and value is not None}
     if isinstance(given.get("name"), str):
         label = f"{label} ({given['name']})"
     for key in list(given):
@@ -286,10 +334,16 @@ def _parse_vip(entry: object, label: str, settings: Settings, problems: Problems
             expectation = "a lower-case letter, then up to 31 lower-case letters, digits or '-'"
             problems.add(f"{label}.{key}", given[key], expectation)
     address = _parse_address(given.get("address"), f"{label}.address", problems)
-    prefix = _parse_prefix(given.get("prefix"), f"{label}.prefix", problems)
+    version = 4 if address is None else address.version
+    prefix = _parse_prefix(given.get("prefix"), version, f"{label}.prefix", problems)
+    routes = _parse_routes(given.get("routes", []), version, f"{label}.routes", problems)
     _check_choice(f"{label}.state", given.get("state", "present"), STATES, problems)
-    if given.get("public_ip", False) is not False:
-        problems.add(f"{label}.public_ip", given["public_ip"], "false: public addresses are not available yet")
+    if not isinstance(given.get("public_ip", False), bool):
+        problems.add(f"{label}.public_ip", given["public_ip"], "true or false")
+    elif given.get("public_ip") and version == 6:
+        problems.add(f"{label}.public_ip", True, "false: an IPv6 address needs no other one to be public")
+    if "subnet_id" in given and not (isinstance(given["subnet_id"], str) and OCID.fullmatch(given["subnet_id"])):
+        problems.add(f"{label}.subnet_id", given["subnet_id"], "the OCID of the POD's subnet")
     if "preferred_node" in given and given["preferred_node"] not in settings.nodes:
         expectation = f"one of the nodes {', '.join(settings.nodes)}{_suggest(given['preferred_node'], settings.nodes)}"
         problems.add(f"{label}.preferred_node", given["preferred_node"], expectation)
@@ -313,27 +367,76 @@ def _parse_vip(entry: object, label: str, settings: Settings, problems: Problems
         state=str(given.get("state", "present")),
         display_name=str(given.get("display_name", f"{settings.cluster}-{name}")),
         tags={str(key): str(value) for key, value in tags.items()},
+        public_ip=bool(given.get("public_ip", False)),
+        routes=routes,
+        subnet_id=given.get("subnet_id"),
     )
 
 
-def _parse_address(value: object, variable: str, problems: Problems) -> IPv4Address | None:
+def _check_keys(
+    entry: Mapping[Any, Any], label: str, keys: Sequence[str], required: Sequence[str], problems: Problems
+) -> None:
+    for key in entry:
+        if key not in keys:
+            expectation = f"no such key{_suggest(key, keys)}; known are {', '.join(keys)}"
+            problems.add(f"{label}.{key}", entry[key], expectation)
+    for key in required:
+        if entry.get(key) is None:
+            problems.add(f"{label}.{key}", None, "a value: the key is required")
+
+
+def _parse_address(value: object, variable: str, problems: Problems) -> Address | None:
     if value is None:
         return None
     try:
-        return IPv4Address(str(value))
-    except AddressValueError:
-        problems.add(variable, value, "an IPv4 address without a prefix, such as 10.0.0.4")
+        return ip_address(str(value))
+    except ValueError:
+        problems.add(variable, value, "an IPv4 or IPv6 address without a prefix, such as 10.0.0.4")
         return None
 
 
-def _parse_prefix(value: object, variable: str, problems: Problems) -> int | None:
+def _parse_prefix(value: object, version: int, variable: str, problems: Problems) -> int | None:
     if value is None:
         return None
     text = str(value)
-    if isinstance(value, bool) or not text.isdecimal() or not 1 <= int(text) <= 30:
-        problems.add(variable, value, "the prefix length of the address's subnet, 1 to 30")
+    longest = LONGEST_PREFIX[version]
+    if isinstance(value, bool) or not text.isdecimal() or not 1 <= int(text) <= longest:
+        problems.add(variable, value, f"the prefix length of the address's subnet, 1 to {longest}")
         return None
     return int(text)
+
+
+def _parse_routes(value: object, version: int, label: str, problems: Problems) -> tuple[Route, ...]:
+    if not isinstance(value, (list, tuple)):
+        problems.add(label, value, f"a list of rules, each with {' and '.join(ROUTE_KEYS)}")
+        return ()
+    return tuple(
+        route
+        for index, entry in enumerate(value)
+        if (route := _parse_route(entry, version, f"{label}[{index}]", problems))
+    )
+
+
+def _parse_route(entry: object, version: int, label: str, problems: Problems) -> Route | None:
+    if not isinstance(entry, Mapping):
+        problems.add(label, entry, f"a mapping with the keys {' and '.join(ROUTE_KEYS)}")
+        return None
+    before = len(problems.messages)
+    _check_keys(entry, label, ROUTE_KEYS, ROUTE_KEYS, problems)
+    table, destination = entry.get("route_table_id"), entry.get("destination")
+    if table is not None and not (isinstance(table, str) and OCID.fullmatch(table)):
+        problems.add(f"{label}.route_table_id", table, "the OCID of a route table")
+    network: Network | None = None
+    if destination is not None:
+        try:
+            network = ip_network(str(destination))
+        except ValueError:
+            network = None
+        if network is None or network.version != version:
+            problems.add(f"{label}.destination", destination, f"an IPv{version} network, such as {_NETWORKS[version]}")
+    if len(problems.messages) > before or network is None:
+        return None
+    return Route(str(table), network)
 
 
 def _check_duplicates(vips: Sequence[Vip], problems: Problems) -> None:
@@ -344,6 +447,10 @@ def _check_duplicates(vips: Sequence[Vip], problems: Problems) -> None:
             if vip.address == other.address:
                 expectation = f"an address of its own: {other.label} has this one"
                 problems.add(f"{vip.label}.address", str(vip.address), expectation)
+            for route in vip.routes:
+                if route in other.routes:
+                    expectation = f"one VIP per table and destination: {other.label} has this one"
+                    problems.add(f"{vip.label}.routes", f"{route.destination} in {route.route_table_id}", expectation)
 
 
 def _preferred_nodes(vips: Sequence[Vip], nodes: Sequence[str], problems: Problems) -> dict[str, str]:
@@ -376,9 +483,14 @@ def _bind(vip: Vip, vnics: Mapping[str, Sequence[Vnic]], problems: Problems) -> 
     """Find the VNIC of each node that serves a VIP: the one whose subnet holds the address."""
     bindings: dict[str, Vnic] = {}
     for node, own in vnics.items():
-        holders = [vnic for vnic in own if vip.address in vnic.subnet]
+        holders = [vnic for vnic in own if vnic.network_of(vip.address)]
         if not holders:
-            subnets = ", ".join(f"{vnic.interface or vnic.mac} {vnic.subnet}" for vnic in own)
+            subnets = ", ".join(
+                f"{vnic.interface or vnic.mac} {network}"
+                for vnic in own
+                for network in (vnic.subnet, vnic.ipv6_subnet)
+                if network and network.version == vip.address.version
+            )
             problems.add(f"{vip.label}.address", str(vip.address), f"an address in a subnet of {node}: {subnets}")
             continue
         if vip.interface is not None:
@@ -406,15 +518,16 @@ def _bind(vip: Vip, vnics: Mapping[str, Sequence[Vnic]], problems: Problems) -> 
 
 
 def _check_address(vip: Vip, node: str, vnic: Vnic, problems: Problems) -> None:
-    if vip.prefix != vnic.subnet.prefixlen:
-        problems.add(f"{vip.label}.prefix", vip.prefix, f"{vnic.subnet.prefixlen}, that of its subnet {vnic.subnet}")
-    reserved = {
-        vnic.subnet.network_address: "the network address",
-        vnic.subnet.broadcast_address: "the broadcast address",
-        vnic.gateway: "the gateway",
-    }
+    subnet = vnic.network_of(vip.address)
+    if subnet is None:
+        return
+    if vip.prefix != subnet.prefixlen:
+        problems.add(f"{vip.label}.prefix", vip.prefix, f"{subnet.prefixlen}, that of its subnet {subnet}")
+    reserved: dict[Address, str] = {subnet.network_address: "the network address", vnic.gateway: "the gateway"}
+    if subnet.version == 4:
+        reserved[subnet.broadcast_address] = "the broadcast address"
     if vip.address in reserved:
-        expectation = f"a free host address of {vnic.subnet}: this one is {reserved[vip.address]}"
+        expectation = f"a free host address of {subnet}: this one is {reserved[vip.address]}"
         problems.add(f"{vip.label}.address", str(vip.address), expectation)
     if vnic.interface is None:
         expectation = f"a Linux interface of {node} with the MAC address {vnic.mac} of VNIC {vnic.vnic_id}"
@@ -422,12 +535,15 @@ def _check_address(vip: Vip, node: str, vnic: Vnic, problems: Problems) -> None:
 
 
 def _check_capacity(vips: Sequence[Vip], bindings: Mapping[str, Mapping[str, Vnic]], problems: Problems) -> None:
-    held: dict[tuple[str, Vnic], int] = {}
+    held: dict[tuple[str, Vnic, int], int] = {}
     for vip in vips:
         if vip.state == "present":
             for node, vnic in bindings[vip.name].items():
-                held[node, vnic] = held.get((node, vnic), 0) + 1
-    for (node, vnic), count in held.items():
-        if count > MAX_VIPS_PER_VNIC:
-            expectation = f"at most {MAX_VIPS_PER_VNIC} VIPs in {vnic.subnet}, all that a VNIC ({node}) can hold"
+                key = node, vnic, vip.address.version
+                held[key] = held.get(key, 0) + 1
+    for (node, vnic, version), count in held.items():
+        most = MAX_VIPS_PER_VNIC[version]
+        if count > most:
+            subnet = vnic.subnet if version == 4 else vnic.ipv6_subnet
+            expectation = f"at most {most} VIPs in {subnet}, all that a VNIC ({node}) can hold"
             problems.add("cloudvip_vips", f"{count} VIPs", expectation)

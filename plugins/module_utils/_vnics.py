@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # This module util is PRIVATE to the collection.
-"""What the cloud's metadata service says about a node, as facts.
+"""What the cloud's metadata service says about a node, and what the node knows of its interfaces, as facts.
 
 This runs on the nodes: Python 3.8 and the standard library only.
 """
@@ -12,10 +12,12 @@ import base64
 import json
 import os
 import re
+import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 # Version 2 of the service refuses requests without this header, which a forged request cannot set.
@@ -27,9 +29,38 @@ PAUSE = 1.0
 TENANT = b"opc-tenant:"
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 
+CONFIG_FILE = "/etc/cloudvip/config.json"
+# Programs that configure every interface they find, unless they are told to leave one alone.
+NETWORK_MANAGERS = ("NetworkManager", "systemd-networkd")
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+_PROGRAM_TIMEOUT = 20.0
+
+# Runs a program and returns its output, whatever its exit status; raises NodeError.
+Run = Callable[[Sequence[str]], str]
+
 
 class MetadataError(Exception):
     """The metadata service did not give what is needed; the text says what and where."""
+
+
+class NodeError(Exception):
+    """The node does not tell what is needed; the text says what, where and what was expected."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """What a node itself knows of its interfaces.
+
+    :param interfaces: MAC address -> name of the Linux interface
+    :param addresses: name of the interface -> its IPv4 addresses
+    :param tables: MAC address -> routing table of each interface that cloudvip configures
+    :param network_managers: those of NETWORK_MANAGERS that run
+    """
+
+    interfaces: Mapping[str, str]
+    addresses: Mapping[str, frozenset[str]]
+    tables: Mapping[str, int]
+    network_managers: Sequence[str]
 
 
 class Metadata:
@@ -100,13 +131,12 @@ def tenancy_of(certificate: str) -> str:
 
 
 def facts(
-    instance: Mapping[str, Any], vnics: Sequence[Mapping[str, Any]], tenancy_id: str, interfaces: Mapping[str, str]
+    instance: Mapping[str, Any], vnics: Sequence[Mapping[str, Any]], tenancy_id: str, host: Host
 ) -> dict[str, Any]:
     """Return the ``cloudvip_vnic`` fact.
 
     :param instance: body of ``instance/``
     :param vnics: body of ``vnics/``; the first one is the primary
-    :param interfaces: MAC address -> name of the Linux interface
     """
     try:
         region = instance["regionInfo"]
@@ -117,20 +147,28 @@ def facts(
             "region": region["regionIdentifier"],
             "realm_domain": region["realmDomainComponent"],
             "availability_domain": instance["availabilityDomain"],
-            "vnics": [
-                {
-                    "vnic_id": vnic["vnicId"],
-                    "mac": vnic["macAddr"].lower(),
-                    "private_ip": vnic["privateIp"],
-                    "subnet_cidr": vnic["subnetCidrBlock"],
-                    "virtual_router_ip": vnic["virtualRouterIp"],
-                    "interface": interfaces.get(vnic["macAddr"].lower()),
-                }
-                for vnic in vnics
-            ],
+            "network_managers": list(host.network_managers),
+            "vnics": [_vnic_fact(vnic, host) for vnic in vnics],
         }
     except KeyError as error:
         raise MetadataError(f"metadata service: the answer lacks {error}") from error
+
+
+def _vnic_fact(vnic: Mapping[str, Any], host: Host) -> dict[str, Any]:
+    mac = vnic["macAddr"].lower()
+    interface = host.interfaces.get(mac)
+    return {
+        "vnic_id": vnic["vnicId"],
+        "mac": mac,
+        "private_ip": vnic["privateIp"],
+        "subnet_cidr": vnic["subnetCidrBlock"],
+        "ipv6_subnet_cidr": vnic.get("ipv6SubnetCidrBlock"),
+        "virtual_router_ip": vnic["virtualRouterIp"],
+        "interface": interface,
+        "addressed": interface is not None and vnic["privateIp"] in host.addresses.get(interface, ()),
+        "owned": mac in host.tables,
+        "table": host.tables.get(mac),
+    }
 
 
 def interfaces_by_mac(root: str = "/sys/class/net") -> dict[str, str]:
@@ -157,9 +195,71 @@ def _read(path: str) -> str | None:
         return None
 
 
-def gather(metadata: Metadata, interfaces: Mapping[str, str]) -> dict[str, Any]:
+def addresses_by_interface(text: str) -> dict[str, frozenset[str]]:
+    """Return the IPv4 addresses of each interface in the output of ``ip -json -4 address show``.
+
+    :raises NodeError: when it is something else
+    """
+    try:
+        # iproute2 leaves an empty object for every interface that a filter left out.
+        links = [link for link in json.loads(text) if link]
+        return {
+            link["ifname"]: frozenset(entry["local"] for entry in link["addr_info"] if "local" in entry)
+            for link in links
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise NodeError(f"ip -json -4 address show: the output is not understood: {error!r}") from error
+
+
+def tables_by_mac(path: str = CONFIG_FILE) -> dict[str, int]:
+    """Return the routing table of each interface that cloudvip configures, by MAC address.
+
+    An interface that is taken for somebody else's is configured no more, so a file that cannot be read is an error.
+
+    :raises NodeError: when there is a file that cannot be read
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            # Of an earlier version, it names no interfaces.
+            return {entry["mac"]: entry["table"] for entry in json.load(file).get("interfaces", [])}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise NodeError(f"{path}: {error.strerror}: expected to be able to read it; root is") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NodeError(f"{path}: {error!r}: expected what the playbook wrote; restore it") from error
+
+
+def _run(argv: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=_ENVIRONMENT, timeout=_PROGRAM_TIMEOUT
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NodeError(f"{argv[0]} did not finish within {_PROGRAM_TIMEOUT:g} s") from error
+    except OSError as error:
+        raise NodeError(f"{argv[0]} cannot be run: {error.strerror}") from error
+    return done.stdout.decode("utf-8", "replace")
+
+
+def read_host(run: Run = _run, config_file: str = CONFIG_FILE) -> Host:
+    """Look at the node.
+
+    :raises NodeError: when it cannot be looked at
+    """
+    return Host(
+        interfaces=interfaces_by_mac(),
+        addresses=addresses_by_interface(run(["ip", "-json", "-4", "address", "show"])),
+        tables=tables_by_mac(config_file),
+        network_managers=[
+            name for name in NETWORK_MANAGERS if run(["systemctl", "is-active", f"{name}.service"]).strip() == "active"
+        ],
+    )
+
+
+def gather(metadata: Metadata, host: Host) -> dict[str, Any]:
     """Ask the metadata service and return the ``cloudvip_vnic`` fact."""
     instance: dict[str, Any] = metadata.get_json("instance/")
     vnics: list[dict[str, Any]] = metadata.get_json("vnics/")
     tenancy_id = instance.get("tenantId") or tenancy_of(metadata.get("identity/cert.pem"))
-    return facts(instance, vnics, tenancy_id, interfaces)
+    return facts(instance, vnics, tenancy_id, host)

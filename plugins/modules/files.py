@@ -70,6 +70,11 @@ options:
     type: list
     elements: path
     default: []
+  absent:
+    description: Files that are not to be there.
+    type: list
+    elements: path
+    default: []
 """
 
 EXAMPLES = r"""
@@ -266,6 +271,7 @@ def main() -> None:
                 },
             },
             "exact": {"type": "list", "elements": "path", "default": []},
+            "absent": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
@@ -275,6 +281,7 @@ def main() -> None:
     before: dict[Path, Any] = {path: current(path) for path in wanted}
     written = [path for path, file in wanted.items() if before[path] != file]
     removed = [(path, Path(top)) for top in module.params["exact"] for path in strangers(Path(top), known)]
+    removed += [(path, path.parent) for path in map(Path, module.params["absent"]) if os.path.lexists(path)]
     before.update({path: current(path) for path, _ in removed})
     diff = [
         _diff(

@@ -45,6 +45,7 @@ options:
     description: A description. A new policy gets C(Managed by Ansible) without one, and an existing one keeps its own.
     type: str
 seealso:
+  - module: cloudvip.ha.oci_policy_info
   - module: cloudvip.ha.oci_dynamic_group
 """
 
@@ -98,24 +99,12 @@ policy:
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._oci import session
-from ..module_utils._oci.identity import Identity
-from ..module_utils._oci.policy import Plan, Policy, Request, plan
-
-
-def apply(identity: Identity, compartment_id: str, name: str, todo: Plan, current: Policy | None) -> str | None:
-    """Carry out a plan. Returns the policy's OCID, None when there is none afterwards."""
-    if todo.action == "create":
-        return identity.create_policy(compartment_id, name, todo.changes).id
-    if current is not None and todo.action == "update":
-        identity.update_policy(current, todo.changes)
-    if current is not None and todo.action == "delete":
-        identity.delete_policy(current)
-    return current.id if current is not None and todo.after is not None else None
+from ..module_utils._oci.named import Request, keep
+from ..module_utils._oci.policy import same_statements
 
 
 def main(connect: Callable[[AnsibleModule], session.Cloud] = session.connect) -> None:
@@ -133,21 +122,10 @@ def main(connect: Callable[[AnsibleModule], session.Cloud] = session.connect) ->
     )
     params = module.params
     with session.reported(module):
-        identity = connect(module).identity
-        current = identity.policy(params["compartment_id"], params["name"])
-        statements = tuple(params["statements"] or ())
-        todo = plan(Request(params["name"], params["state"], statements, params["description"]), current)
-        policy_id = current.id if current is not None else None
-        if not module.check_mode:
-            policy_id = apply(identity, params["compartment_id"], params["name"], todo, current)
-        policy: dict[str, Any] | None = None
-        if todo.after is not None:
-            policy = {"id": policy_id, "name": params["name"], **todo.after}
-        module.exit_json(
-            changed=todo.action is not None,
-            diff={"before": todo.before or {}, "after": todo.after or {}},
-            policy=policy,
-        )
+        fields = {"description": params["description"], "statements": params["statements"]}
+        request = Request(params["name"], params["state"], fields, {"statements": same_statements})
+        done = keep(connect(module).identity.policies(params["compartment_id"]), request, module.check_mode)
+        module.exit_json(changed=done.changed, diff=done.diff, policy=done.found)
 
 
 if __name__ == "__main__":

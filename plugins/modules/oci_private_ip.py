@@ -12,10 +12,14 @@ version_added: "0.1.0"
 author: The cloudvip authors
 description:
   - Makes sure that private IP objects with the lifetime C(RESERVED) exist at the addresses given, or that none does.
+  - IPv4 addresses are private IPs in OCI, IPv6 addresses are IPv6 objects; this module treats them alike.
   - Where an object is placed is the cluster's business. A new one is assigned to no VNIC, and an existing one stays on
-    the VNIC that it is on; running this module again never moves an address.
+    the VNIC that it is on; running this module again never moves an address, unless O(private_ips[].vnic_id) asks for
+    it.
   - An object that is there already is taken over, with its OCID, when it is a secondary private IP and either
     unassigned or on one of the cluster's VNICs. Any other is left alone, and the module fails.
+  - Some regions reserve no private IPs. There, a new object is C(EPHEMERAL) and on the first of
+    O(private_ips[].vnic_ids).
   - Every problem of every entry is reported at once, before anything is changed.
 extends_documentation_fragment: cloudvip.ha.oci
 attributes:
@@ -27,13 +31,13 @@ attributes:
     support: full
 options:
   private_ips:
-    description: The addresses, each at most once. One listing per subnet serves all of them.
+    description: The addresses, each at most once. One listing per subnet and address family serves all of them.
     type: list
     elements: dict
     required: true
     suboptions:
       address:
-        description: The IPv4 address.
+        description: The IPv4 or IPv6 address.
         type: str
         required: true
       vnic_ids:
@@ -44,11 +48,31 @@ options:
       state:
         description:
           - Whether the object is to exist.
-          - V(absent) unassigns and deletes it. Route rules that point at it then lead nowhere, and a reserved public IP
-            that belongs to it is left unassigned.
+          - V(absent) unassigns and deletes it, unless a route rule or a public IP still refers to it.
         type: str
         choices: [present, absent]
         default: present
+      vnic_id:
+        description:
+          - One of O(private_ips[].vnic_ids), to put the object on.
+          - Without it, the object stays where it is. With it, a new or unassigned one is assigned, and the module fails
+            for one that is on another VNIC, unless O(private_ips[].allow_reassociation) is set.
+        type: str
+      allow_reassociation:
+        description:
+          - Whether O(private_ips[].vnic_id) may take the object off another VNIC.
+          - To do that on a running cluster is to fight with it.
+        type: bool
+        default: false
+      delete_in_use:
+        description:
+          - Whether V(absent) also deletes an object that something refers to. Route rules that point at it then lead
+            nowhere, and a reserved public IP that belongs to it is left unassigned.
+          - Without it, the route tables of the VCN that are in the subnet's compartment and the public IP of the
+            object are looked at before it is deleted, and the module fails if there is a reference. In check mode it
+            warns, since the reference may be removed by a task before, which check mode does not carry out.
+        type: bool
+        default: false
       display_name:
         description: The name of the object. An existing one keeps its own without it.
         type: str
@@ -59,8 +83,13 @@ options:
         description: What error messages call the address; the option's name and index by default.
         type: str
 notes:
-  - A VNIC holds at most 64 IPv4 addresses, its primary one included. It is an error when a VNIC could not hold all the
-    addresses that name it.
+  - A VNIC holds at most 64 IPv4 addresses, its primary one included, and 32 IPv6 addresses. It is an error when a VNIC
+    could not hold all the addresses that name it.
+  - The service answers the same for a private IP without a public IP and for a caller who may not read public IPs.
+    Without C(PUBLIC_IP_READ), O(private_ips[].state=absent) finds no public IP that is in the way.
+seealso:
+  - module: cloudvip.ha.oci_private_ip_info
+  - module: cloudvip.ha.oci_public_ip
 """
 
 EXAMPLES = r"""
@@ -70,9 +99,19 @@ EXAMPLES = r"""
       - address: 192.0.2.50
         display_name: web
         vnic_ids: [ocid1.vnic.oc1.iad.aaaa, ocid1.vnic.oc1.iad.bbbb]
+      - address: 2001:db8::50
+        display_name: web
+        vnic_ids: [ocid1.vnic.oc1.iad.aaaa, ocid1.vnic.oc1.iad.bbbb]
       - address: 192.0.2.51
         state: absent
         vnic_ids: [ocid1.vnic.oc1.iad.aaaa, ocid1.vnic.oc1.iad.bbbb]
+
+- name: Put a new address on a VNIC
+  cloudvip.ha.oci_private_ip:
+    private_ips:
+      - address: 192.0.2.52
+        vnic_ids: [ocid1.vnic.oc1.iad.aaaa, ocid1.vnic.oc1.iad.bbbb]
+        vnic_id: ocid1.vnic.oc1.iad.aaaa
 """
 
 RETURN = r"""
@@ -90,8 +129,11 @@ private_ips:
     vnic_id:
       description: The OCID of the VNIC that it is on. V(null) for one that is not assigned.
       type: str
+    is_primary:
+      description: Whether it is the primary private IP of its VNIC, which it never is here.
+      type: bool
     lifetime:
-      description: Its lifetime.
+      description: Its lifetime. C(EPHEMERAL) where the service reserves nothing.
       type: str
     display_name:
       description: Its name. V(null) in check mode for one that would be created without a name.
@@ -104,6 +146,7 @@ private_ips:
       id: ocid1.privateip.oc1.iad.ffff
       subnet_id: ocid1.subnet.oc1.iad.gggg
       vnic_id: ocid1.vnic.oc1.iad.aaaa
+      is_primary: false
       lifetime: RESERVED
       display_name: web
       tags: {}
@@ -116,13 +159,67 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._oci import session
 from ..module_utils._oci.errors import CloudError
 from ..module_utils._oci.network import Network
-from ..module_utils._oci.private_ip import Create, Plan, PrivateIp, Request, Update, parse, plan, shown
+from ..module_utils._oci.private_ip import (
+    Create,
+    Plan,
+    PrivateIp,
+    Request,
+    Update,
+    doomed,
+    family,
+    parse,
+    plan,
+    result,
+)
+
+_OPTIONS = {
+    "address": {"type": "str", "required": True},
+    "vnic_ids": {"type": "list", "elements": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "vnic_id": {"type": "str"},
+    "allow_reassociation": {"type": "bool", "default": False},
+    "delete_in_use": {"type": "bool", "default": False},
+    "display_name": {"type": "str"},
+    "tags": {"type": "dict"},
+    "label": {"type": "str"},
+}
+# With what a service that reserves nothing may refuse a reservation; the second is for one that ignores what it does
+# not know, and then misses a VNIC.
+_NOT_UNDERSTOOD = ("InvalidParameter", "MissingParameter")
 
 
 def subnets_of(network: Network, requests: Sequence[Request]) -> dict[str, str]:
     """The subnet of each address: that of the first VNIC which may hold it."""
     vnics = {v: network.vnic(v).subnet_id for v in dict.fromkeys(r.vnic_ids[0] for r in requests)}
     return {r.address: vnics[r.vnic_ids[0]] for r in requests}
+
+
+def references(network: Network, private_ips: Sequence[PrivateIp]) -> dict[str, list[str]]:
+    """What refers to private IPs, in words, by OCID. Those that nothing refers to are left out."""
+    subnets = [network.subnet(subnet_id) for subnet_id in dict.fromkeys(p.subnet_id for p in private_ips)]
+    vcns = dict.fromkeys((s.vcn_id, s.compartment_id) for s in subnets)
+    routes = [route for vcn_id, compartment_id in vcns for route in network.routes(vcn_id, compartment_id)]
+    found: dict[str, list[str]] = {p.id: [] for p in private_ips}
+    for route in routes:
+        if route.network_entity_id in found:
+            found[route.network_entity_id].append(
+                f"the rule for {route.destination} of route table {route.table!r} ({route.table_id})"
+            )
+    for private_ip in private_ips:
+        if private_ip.family == "IPv4" and (public_ip := network.public_ip_of(private_ip.id)):
+            found[private_ip.id].append(f"the public IP {public_ip}")
+    return {private_ip_id: users for private_ip_id, users in found.items() if users}
+
+
+def create(network: Network, wanted: Create) -> PrivateIp:
+    """Create a private IP; where it turns out that the service reserves nothing, an ephemeral one."""
+    try:
+        return network.create_private_ip(wanted)
+    except CloudError as error:
+        # What was refused for another reason is refused again.
+        if wanted.fallback_vnic_id is None or error.code not in _NOT_UNDERSTOOD:
+            raise
+        return network.create_private_ip(wanted.unreserved())
 
 
 def apply(network: Network, todo: Plan) -> dict[str, PrivateIp]:
@@ -132,11 +229,9 @@ def apply(network: Network, todo: Plan) -> dict[str, PrivateIp]:
         address = action.address if isinstance(action, Create) else action.current.address
         try:
             if isinstance(action, Create):
-                results[address] = network.reserve_private_ip(
-                    action.subnet_id, address, action.display_name, action.tags
-                )
+                results[address] = create(network, action)
             elif isinstance(action, Update):
-                results[address] = network.update_private_ip(action.current.id, action.changes)
+                results[address] = network.update_private_ip(action.current, action.changes)
             else:
                 network.delete_private_ip(action.current)
         except CloudError as error:
@@ -149,19 +244,7 @@ def main(connect: Callable[[AnsibleModule], session.Cloud] = session.connect) ->
     """Run the module."""
     module = AnsibleModule(
         argument_spec=session.argument_spec(
-            private_ips={
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "address": {"type": "str", "required": True},
-                    "vnic_ids": {"type": "list", "elements": "str", "required": True},
-                    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-                    "display_name": {"type": "str"},
-                    "tags": {"type": "dict"},
-                    "label": {"type": "str"},
-                },
-            },
+            private_ips={"type": "list", "elements": "dict", "required": True, "options": _OPTIONS},
         ),
         supports_check_mode=True,
     )
@@ -169,28 +252,19 @@ def main(connect: Callable[[AnsibleModule], session.Cloud] = session.connect) ->
         requests = parse(module.params["private_ips"])
         network = connect(module).network
         subnets = subnets_of(network, requests)
-        current = [p for subnet_id in dict.fromkeys(subnets.values()) for p in network.private_ips(subnet_id)]
-        todo = plan(requests, subnets, current)
-        known = {p.address: p for p in current if subnets.get(p.address) == p.subnet_id}
-        if not module.check_mode:
-            known.update(apply(network, todo))
-        results = {}
-        for address, after in todo.after.items():
-            if after is not None:
-                found = known.get(address)
-                results[address] = {
-                    "id": found.id if found else None,
-                    "subnet_id": subnets[address],
-                    "vnic_id": found.vnic_id if found else None,
-                    **(shown(found) if found and not module.check_mode else after),
-                }
+        listings = dict.fromkeys((subnets[r.address], family(r.address)) for r in requests)
+        current = [p for listing in listings for p in network.private_ips(*listing)]
+        found = references(network, doomed(requests, subnets, current))
+        if module.check_mode:
+            for private_ip_id, users in found.items():
+                module.warn(f"{private_ip_id} can only be deleted when this does not refer to it: {', '.join(users)}")
+            found = {}
+        todo = plan(requests, subnets, current, found)
+        done = {} if module.check_mode else apply(network, todo)
         module.exit_json(
             changed=bool(todo.actions),
-            diff={
-                "before": {a: v for a, v in todo.before.items() if v is not None},
-                "after": {a: v for a, v in todo.after.items() if v is not None},
-            },
-            private_ips=results,
+            diff={"before": todo.before, "after": todo.after},
+            private_ips={**todo.results, **{address: result(p) for address, p in done.items()}},
         )
 
 

@@ -13,7 +13,9 @@ author: The cloudvip authors
 description:
   - Runs on the node and asks version 2 of the instance metadata service who the node is and which VNICs it has.
   - Each VNIC is matched to its Linux interface by MAC address, never by an index or a name.
-  - Needs nothing but Python on the node.
+  - Says of each VNIC whether its interface has its address now, and whether the role
+    P(cloudvip.ha.vip_agent#role) configures it.
+  - Needs Python, iproute2 and systemd on the node, and root once the role has written its configuration there.
 attributes:
   check_mode:
     description: Can run in check mode; changes nothing in either mode.
@@ -75,6 +77,11 @@ ansible_facts:
         availability_domain:
           description: Name of the availability domain.
           type: str
+        network_managers:
+          description: Those of NetworkManager and systemd-networkd that run on the node.
+          type: list
+          elements: str
+          sample: [systemd-networkd]
         vnics:
           description: The VNICs, the primary one first.
           type: list
@@ -92,12 +99,25 @@ ansible_facts:
             subnet_cidr:
               description: The subnet of the VNIC.
               type: str
+            ipv6_subnet_cidr:
+              description: The IPv6 network of the subnet, null where it has none.
+              type: str
             virtual_router_ip:
               description: The subnet's gateway.
               type: str
             interface:
               description: Linux interface with this MAC address, null where there is none.
               type: str
+            addressed:
+              description: Whether the primary private address is on the interface now.
+              type: bool
+            owned:
+              description: Whether C(/etc/cloudvip/config.json) of the node has the interface configured by cloudvip.
+              type: bool
+            table:
+              description: The routing table of an interface that cloudvip configures, else null.
+              type: int
+              sample: 7000
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -117,8 +137,8 @@ def main() -> None:
     )
     metadata = _vnics.Metadata(module.params["metadata_url"], module.params["timeout"], module.params["retries"])
     try:
-        fact = _vnics.gather(metadata, _vnics.interfaces_by_mac())
-    except _vnics.MetadataError as error:
+        fact = _vnics.gather(metadata, _vnics.read_host())
+    except (_vnics.MetadataError, _vnics.NodeError) as error:
         module.fail_json(msg=str(error))
     else:
         module.exit_json(changed=False, ansible_facts={"cloudvip_vnic": fact})

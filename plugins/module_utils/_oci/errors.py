@@ -16,13 +16,45 @@ Kind = Literal["retryable", "absent", "changed", "refused"]
 # not in that reference; these are the parts of a deletion that unassign.
 PERMISSIONS = {
     "GetVnic": "VNIC_READ",
-    "UpdateVnic": "VNIC_UPDATE",
+    "UpdateVnic": "VNIC_UPDATE, and for a change of the network security groups NETWORK_SECURITY_GROUP_UPDATE_MEMBERS, "
+    "VNIC_ASSOCIATE_NETWORK_SECURITY_GROUP",
     "ListPrivateIps": "PRIVATE_IP_READ",
     "GetPrivateIp": "PRIVATE_IP_READ",
     "CreatePrivateIp": "PRIVATE_IP_CREATE, PRIVATE_IP_ASSIGN, VNIC_ASSIGN, SUBNET_ATTACH",
     "UpdatePrivateIp": "PRIVATE_IP_UPDATE, VNIC_ASSIGN, VNIC_UNASSIGN",
     "PrivateIpVnicDetach": "PRIVATE_IP_UNASSIGN, VNIC_UNASSIGN",
     "DeletePrivateIp": "PRIVATE_IP_DELETE, PRIVATE_IP_UNASSIGN, VNIC_UNASSIGN, SUBNET_DETACH",
+    "ListIpv6s": "IPV6_READ, and SUBNET_READ for a subnet or VNIC_READ for a VNIC",
+    "GetIpv6": "IPV6_READ",
+    "CreateIpv6": "IPV6_CREATE, SUBNET_ATTACH, VNIC_ASSIGN",
+    "UpdateIpv6": "IPV6_UPDATE, VNIC_ASSIGN, VNIC_UNASSIGN",
+    "Ipv6VnicDetach": "IPV6_UPDATE, VNIC_UNASSIGN",
+    "DeleteIpv6": "IPV6_DELETE, SUBNET_DETACH, VNIC_UNASSIGN",
+    "GetSubnet": "SUBNET_READ",
+    "ListRouteTables": "ROUTE_TABLE_READ",
+    "GetRouteTable": "ROUTE_TABLE_READ",
+    "UpdateRouteTable": "ROUTE_TABLE_UPDATE, PRIVATE_IP_ROUTE_TABLE_ATTACH, PRIVATE_IP_ROUTE_TABLE_DETACH",
+    "ListVnicAttachments": "VNIC_ATTACHMENT_READ, INSTANCE_INSPECT",
+    "GetVnicAttachment": "VNIC_ATTACHMENT_READ",
+    "AttachVnic": "INSTANCE_ATTACH_SECONDARY_VNIC, VNIC_ATTACH, VNIC_CREATE, SUBNET_ATTACH, and for a network security "
+    "group NETWORK_SECURITY_GROUP_UPDATE_MEMBERS, VNIC_ASSOCIATE_NETWORK_SECURITY_GROUP",
+    "DetachVnic": "INSTANCE_DETACH_SECONDARY_VNIC, VNIC_DETACH, VNIC_DELETE, SUBNET_DETACH",
+    "ListPublicIps": "PUBLIC_IP_READ",
+    "GetPublicIp": "PUBLIC_IP_READ",
+    "GetPublicIpByPrivateIpId": "PUBLIC_IP_READ",
+    "CreatePublicIp": "PUBLIC_IP_CREATE, PUBLIC_IP_ASSIGN_PRIVATE_IP, PRIVATE_IP_ASSIGN_PUBLIC_IP",
+    "UpdatePublicIp": "PUBLIC_IP_UPDATE, PUBLIC_IP_ASSIGN_PRIVATE_IP, PUBLIC_IP_UNASSIGN_PRIVATE_IP, "
+    "PRIVATE_IP_ASSIGN_PUBLIC_IP, PRIVATE_IP_UNASSIGN_PUBLIC_IP",
+    "DeletePublicIp": "PUBLIC_IP_DELETE, PUBLIC_IP_UNASSIGN_PRIVATE_IP, PRIVATE_IP_UNASSIGN_PUBLIC_IP",
+    "ListNetworkSecurityGroups": "NETWORK_SECURITY_GROUP_READ",
+    "GetNetworkSecurityGroup": "NETWORK_SECURITY_GROUP_READ",
+    "CreateNetworkSecurityGroup": "NETWORK_SECURITY_GROUP_CREATE, VCN_ATTACH",
+    "DeleteNetworkSecurityGroup": "NETWORK_SECURITY_GROUP_DELETE, VCN_DETACH",
+    "ListNetworkSecurityGroupVnics": "NETWORK_SECURITY_GROUP_LIST_MEMBERS",
+    "ListNetworkSecurityGroupSecurityRules": "NETWORK_SECURITY_GROUP_LIST_SECURITY_RULES",
+    "AddNetworkSecurityGroupSecurityRules": "NETWORK_SECURITY_GROUP_UPDATE_SECURITY_RULES, and for a rule about a "
+    "network security group NETWORK_SECURITY_GROUP_INSPECT",
+    "RemoveNetworkSecurityGroupSecurityRules": "NETWORK_SECURITY_GROUP_UPDATE_SECURITY_RULES",
     "ListDynamicGroups": "DYNAMIC_GROUP_INSPECT",
     "GetDynamicGroup": "DYNAMIC_GROUP_INSPECT",
     "CreateDynamicGroup": "DYNAMIC_GROUP_CREATE",
@@ -33,6 +65,14 @@ PERMISSIONS = {
     "CreatePolicy": "POLICY_CREATE",
     "UpdatePolicy": "POLICY_UPDATE",
     "DeletePolicy": "POLICY_DELETE",
+    "ListDomains": "DOMAIN_INSPECT",
+    "ListDynamicResourceGroups": "DYNAMIC_GROUP_INSPECT",
+    "GetDynamicResourceGroup": "DYNAMIC_GROUP_INSPECT",
+    "CreateDynamicResourceGroup": "DYNAMIC_GROUP_CREATE",
+    "PatchDynamicResourceGroup": "DYNAMIC_GROUP_UPDATE",
+    "DeleteDynamicResourceGroup": "DYNAMIC_GROUP_DELETE",
+    "GetCompartment": "COMPARTMENT_INSPECT",
+    "ListRegionSubscriptions": "TENANCY_INSPECT",
 }
 
 _UNTRUSTED = "CertificateNotTrusted"
@@ -75,7 +115,7 @@ class CloudError(OciError):
     subject: str = ""
 
     def __str__(self) -> str:
-        answer = f"{self.status} {self.code}" if self.status else self.code
+        answer = f"{self.status} {self.code}".strip() if self.status else self.code
         about = f"{self.subject}: " if self.subject else ""
         text = f"{about}{self.operation} failed: {answer}: {self.message.strip().rstrip('.')}."
         hint = self._hint()
@@ -94,7 +134,10 @@ class CloudError(OciError):
         if self.code == _UNTRUSTED:
             return "Nothing vouches for the service's certificate: set `ca_bundle` to the authority's."
         if self.code == "NotAllowed":
-            return "Dynamic groups and policies can only be written in the tenancy's home region: set `region` to it."
+            return (
+                "Dynamic groups and policies can only be written in the tenancy's home region: set `identity_endpoint` "
+                "to that region's, or leave it and `endpoint` out."
+            )
         return ""
 
 
@@ -104,8 +147,10 @@ def classify(oci: Any, operation: str, error: Exception) -> CloudError | None:
     :param oci: the SDK
     """
     if isinstance(error, oci.exceptions.ServiceError):
-        status, code = int(error.status), str(error.code)
-        return CloudError(operation, _kind(status, code), status, code, str(error.message), error.request_id)
+        # An identity domain has no code, and its text stands elsewhere.
+        status, code = int(error.status), str(error.code or "")
+        message = str(error.message or error.args[0].get("detail", ""))
+        return CloudError(operation, _kind(status, code), status, code, message, error.request_id)
     if isinstance(error, (oci.exceptions.RequestException, oci.exceptions.ConnectTimeout)):
         if any(isinstance(e, ssl.SSLCertVerificationError) for e in _chain(error)):
             return CloudError(operation, "refused", 0, _UNTRUSTED, str(error))

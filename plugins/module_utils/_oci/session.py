@@ -14,10 +14,13 @@ from typing import Any, Protocol
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
+from .compute import Compute, OciCompute, VirtualNetwork
 from .errors import OciError, PlanError
-from .identity import Identity, OciIdentity
+from .identity import Clients, Identity, OciIdentity
 from .network import Network, OciNetwork
 from .retry import Patience
+from .routing import OciRouting, Routing
+from .security import OciSecurity, Security
 
 try:
     import oci
@@ -40,6 +43,21 @@ class Cloud(Protocol):
     @property
     def network(self) -> Network:
         """The region's virtual networks."""
+        ...
+
+    @property
+    def compute(self) -> Compute:
+        """The VNICs of the region's instances."""
+        ...
+
+    @property
+    def routing(self) -> Routing:
+        """The region's route tables."""
+        ...
+
+    @property
+    def security(self) -> Security:
+        """The region's network security groups."""
         ...
 
     @property
@@ -128,10 +146,10 @@ class Session:
         oci.config.validate_config(config)
         return config, None
 
-    def _client(self, factory: Any, endpoint: str | None) -> Any:
+    def _client(self, factory: Any, endpoint: str | None, **config: str) -> Any:
         optional = {"signer": self._signer, "service_endpoint": endpoint}
         return factory(
-            self._config,
+            {**self._config, **config},
             retry_strategy=self._oci.retry.NoneRetryStrategy(),
             # The SDK's breaker is shared by every client of the process and would answer in place of the service.
             circuit_breaker_strategy=self._oci.circuit_breaker.NoCircuitBreakerStrategy(),
@@ -151,7 +169,33 @@ class Session:
         return OciNetwork(self._oci, client, self._patience)
 
     @cached_property
+    def compute(self) -> Compute:
+        """See Cloud."""
+        client = self._client(self._oci.core.ComputeClient, self._params["endpoint"])
+        network = self._client(self._oci.core.VirtualNetworkClient, self._params["endpoint"])
+        virtual_network = VirtualNetwork(self._oci, network, self._patience)
+        return OciCompute(self._oci, client, virtual_network, self._patience)
+
+    @cached_property
+    def routing(self) -> Routing:
+        """See Cloud."""
+        client = self._client(self._oci.core.VirtualNetworkClient, self._params["endpoint"])
+        return OciRouting(self._oci, client, self._patience)
+
+    @cached_property
+    def security(self) -> Security:
+        """See Cloud."""
+        client = self._client(self._oci.core.VirtualNetworkClient, self._params["endpoint"])
+        return OciSecurity(self._oci, client, self._patience)
+
+    @cached_property
     def identity(self) -> Identity:
         """See Cloud."""
+        oci = self._oci
         endpoint = self._params["identity_endpoint"] or self._params["endpoint"]
-        return OciIdentity(self._oci, self._client(self._oci.identity.IdentityClient, endpoint), self._patience)
+        clients = Clients(
+            None if endpoint else lambda region: self._client(oci.identity.IdentityClient, None, region=region),
+            lambda url: self._client(oci.identity_domains.IdentityDomainsClient, url),
+        )
+        client = self._client(oci.identity.IdentityClient, endpoint)
+        return OciIdentity(oci, client, self._patience, self.tenancy_id, clients)

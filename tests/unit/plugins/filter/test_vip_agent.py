@@ -13,6 +13,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.cloudvip.ha.plugins.filter.vip_agent import (
     FilterModule,
     agent_config,
+    doctor_report,
     vip_disagreements,
     vip_revisions,
     vip_unsettled,
@@ -75,6 +76,46 @@ MODEL: dict[str, Any] = {
 }
 
 
+def vnic_fact(interface: str, address: str, **values: Any) -> dict[str, Any]:
+    """One of the VNICs of vr1 in its fact."""
+    return {
+        "vnic_id": vnic("vr1", interface),
+        "mac": f"02:00:17:00:00:{interface.removeprefix('ens'):0>2}",
+        "private_ip": address,
+        "subnet_cidr": "10.0.0.0/28",
+        "virtual_router_ip": "10.0.0.1",
+        "interface": interface,
+        "addressed": True,
+        "owned": False,
+        "table": None,
+        **values,
+    }
+
+
+PRIMARY = vnic_fact("ens3", "172.20.136.131")
+VNICS = [PRIMARY, vnic_fact("ens5", "10.0.0.5")]
+BARE = vnic_fact("ens5", "10.0.0.5", addressed=False)
+
+
+def interfaces(*vnics: dict[str, Any], vips: Any = VIPS) -> list[dict[str, Any]]:
+    """The interfaces that vr1 configures, with VIPs on these interfaces."""
+    model = copy.deepcopy(MODEL)
+    template = model["groups"][0]["vips"][0]
+    model["groups"][0]["vips"] = [
+        {
+            **template,
+            "name": name,
+            "address": address,
+            "bindings": {"vr1": {**template["bindings"]["vr1"], "vnic_id": vnic("vr1", interface)}},
+        }
+        for name, (address, interface) in vips.items()
+    ]
+    model["nodes"] = ["vr1"]
+    private_ips = {address: {"id": "ocid1.privateip.x", "subnet_id": "ocid1.subnet.x"} for address, _ in vips.values()}
+    found: list[dict[str, Any]] = agent_config(model, "vr1", vnics, private_ips, OCI)["interfaces"]
+    return found
+
+
 def status(node: str, holder: str | None) -> dict[str, Any]:
     """What `cloudvip status --json` prints on `node` while `holder` has the group."""
     held = node == holder
@@ -104,7 +145,7 @@ def status(node: str, holder: str | None) -> dict[str, Any]:
 
 
 def test_the_configuration_is_one_that_the_node_accepts() -> None:
-    config = parse(agent_config(MODEL, "vr2", PRIVATE_IPS, OCI), "config.json")
+    config = parse(agent_config(MODEL, "vr2", VNICS, PRIVATE_IPS, OCI), "config.json")
 
     assert [v._asdict() for v in config.group("main").vips] == [
         {
@@ -122,7 +163,7 @@ def test_the_configuration_is_one_that_the_node_accepts() -> None:
 
 
 def test_the_revision_is_the_same_on_all_nodes_and_for_the_cluster() -> None:
-    revisions = {agent_config(MODEL, node, PRIVATE_IPS, OCI)["groups"]["main"]["revision"] for node in NODES}
+    revisions = {agent_config(MODEL, node, VNICS, PRIVATE_IPS, OCI)["groups"]["main"]["revision"] for node in NODES}
 
     assert revisions == set(vip_revisions(MODEL, PRIVATE_IPS).values())
     text = '[["10.0.0.4","ocid1.privateip.oc99..pod1"],["172.20.136.140","ocid1.privateip.oc99..transit"]]'
@@ -154,15 +195,77 @@ def test_the_revision_changes_with_the_addresses_and_not_with_their_order_or_nam
 )
 def test_an_object_may_be_missing_only_when_it_is_predicted(private_ips: dict[str, Any], missing: str) -> None:
     with pytest.raises(AnsibleFilterError, match=f"private_ips has no {missing} for "):
-        agent_config(MODEL, "vr1", private_ips, OCI)
+        agent_config(MODEL, "vr1", VNICS, private_ips, OCI)
 
-    config = agent_config(MODEL, "vr1", private_ips, OCI, predicted=True)
+    config = agent_config(MODEL, "vr1", VNICS, private_ips, OCI, predicted=True)
     assert "known after creation" in json.dumps(config)
 
 
 def test_an_unknown_node_is_refused() -> None:
     with pytest.raises(AnsibleFilterError, match="node 'vr9': expected one of"):
-        agent_config(MODEL, "vr9", PRIVATE_IPS, OCI)
+        agent_config(MODEL, "vr9", VNICS, PRIVATE_IPS, OCI)
+
+
+def test_a_vnic_that_nothing_configures_is_the_node_s_to_configure() -> None:
+    expected = {
+        "mac": "02:00:17:00:00:05",
+        "address": "10.0.0.5",
+        "prefix": 28,
+        "gateway": "10.0.0.1",
+        "table": 7000,
+        "vips": ["10.0.0.4"],
+        "mtu": 9000,
+    }
+
+    assert interfaces(PRIMARY, BARE) == [expected]
+    # And remains it once it is configured.
+    assert interfaces(PRIMARY, {**BARE, "addressed": True, "owned": True, "table": 7000}) == [expected]
+
+
+@pytest.mark.parametrize(
+    "vnics",
+    [
+        (PRIMARY, {**BARE, "addressed": True}),
+        (BARE, PRIMARY),
+        (PRIMARY, {**BARE, "vnic_id": vnic("vr1", "ens9")}),
+    ],
+    ids=["something else configures it", "it is the primary one", "it carries no VIP"],
+)
+def test_any_other_vnic_is_left_alone(vnics: tuple[dict[str, Any], ...]) -> None:
+    assert interfaces(*vnics) == []
+
+
+def test_a_vnic_keeps_its_table_while_others_come_and_go() -> None:
+    vips = {f"pod{n}": (f"10.0.{n}.4", f"ens{n}") for n in (5, 6, 7)}
+    kept = vnic_fact("ens6", "10.0.6.5", owned=True, table=7001)
+    new = [vnic_fact(f"ens{n}", f"10.0.{n}.5", addressed=False) for n in (7, 5)]
+
+    found = interfaces(PRIMARY, new[0], kept, new[1], vips=vips)
+
+    assert {entry["address"]: entry["table"] for entry in found} == {
+        "10.0.5.5": 7000,
+        "10.0.6.5": 7001,
+        "10.0.7.5": 7002,
+    }
+    # The table of one that goes is not given away in the run that takes it down.
+    assert [e["table"] for e in interfaces(PRIMARY, kept, new[1], vips={"pod5": vips["pod5"]})] == [7000]
+    gone = {**kept, "table": 7000}
+    assert [e["table"] for e in interfaces(PRIMARY, gone, new[1], vips={"pod5": vips["pod5"]})] == [7001]
+
+
+def test_an_ipv6_vip_needs_the_interface_but_no_rule_of_ipv4() -> None:
+    vips = {"pod1": ("10.0.0.4", "ens5"), "pod1-v6": ("2001:db8::4", "ens5")}
+
+    assert [entry["vips"] for entry in interfaces(PRIMARY, BARE, vips=vips)] == [["10.0.0.4"]]
+
+
+def test_the_node_accepts_its_interfaces() -> None:
+    model = copy.deepcopy(MODEL)
+    model["groups"][0]["vips"][1]["bindings"]["vr1"]["vnic_id"] = BARE["vnic_id"]
+
+    config = parse(agent_config(model, "vr1", [PRIMARY, BARE], PRIVATE_IPS, OCI), "config.json")
+
+    assert [(i.address, i.table, i.vips) for i in config.interfaces] == [("10.0.0.5", 7000, ("10.0.0.4",))]
 
 
 @pytest.mark.parametrize("holder", NODES)
@@ -237,5 +340,41 @@ def test_a_group_on_two_nodes_is_a_problem_even_if_each_is_content() -> None:
     ]
 
 
+REFUSED = {
+    "subject": "UpdatePrivateIp",
+    "text": "10.0.0.4: 404",
+    "remedy": "allow it:\nallow dynamic-group <group> to {…}",
+    "permissions": ["PRIVATE_IP_UPDATE", "VNIC_ASSIGN", "VNIC_UNASSIGN"],
+}
+LINK = {"subject": "ens5", "text": "no carrier", "remedy": "ip link set ens5 up", "permissions": []}
+
+
+def test_a_report_has_each_failure_with_its_remedy() -> None:
+    assert doctor_report([LINK, REFUSED]).splitlines() == [
+        "ens5: no carrier",
+        "  -> ip link set ens5 up",
+        "UpdatePrivateIp: 10.0.0.4: 404",
+        "  -> allow it:",
+        "  -> allow dynamic-group <group> to {…}",
+    ]
+
+
+def test_a_report_names_exactly_the_permission_that_no_policy_grants() -> None:
+    last = doctor_report([LINK, REFUSED], missing=["VNIC_UNASSIGN", "IPV6_READ"]).splitlines()[-1]
+
+    assert last == "No policy grants the nodes' dynamic group VNIC_UNASSIGN; nothing else is lacking."
+
+
+def test_a_report_says_when_the_policies_are_not_to_blame() -> None:
+    assert "The policies grant all of it." in doctor_report([REFUSED], missing=[])
+    assert "polic" not in doctor_report([LINK], missing=[])
+
+
 def test_the_filters_have_their_names() -> None:
-    assert set(FilterModule().filters()) == {"agent_config", "vip_revisions", "vip_unsettled", "vip_disagreements"}
+    assert set(FilterModule().filters()) == {
+        "agent_config",
+        "doctor_report",
+        "vip_revisions",
+        "vip_unsettled",
+        "vip_disagreements",
+    }

@@ -19,6 +19,11 @@ SUBNETS = {
 TRANSIT = {"name": "transit", "address": "172.20.136.140", "prefix": 28}
 POD1 = {"name": "pod1", "address": "10.0.0.4", "prefix": 28}
 POD2 = {"name": "pod2", "address": "10.0.0.36", "prefix": 28}
+IPV6 = {"name": "six", "address": "2001:db8:0:a02::9", "prefix": 64}
+SUBNET = "ocid1.subnet.x"
+ROUTE = {"route_table_id": "ocid1.routetable.x", "destination": "192.0.2.0/24"}
+# A POD for which no node has a VNIC yet.
+POD3 = {"name": "pod3", "address": "10.0.0.68", "prefix": 28, "subnet_id": SUBNET}
 
 
 def vnics() -> dict[str, Any]:
@@ -33,6 +38,7 @@ def vnics() -> dict[str, Any]:
                     "subnet_cidr": cidr,
                     "virtual_router_ip": gateway,
                     "interface": interface,
+                    "ipv6_subnet_cidr": "2001:db8:0:a02::/64" if interface == "ens5" else None,
                 }
                 for interface, (cidr, gateway, primaries) in SUBNETS.items()
             ]
@@ -74,6 +80,9 @@ def test_defaults_are_filled_in() -> None:
         "state": "present",
         "display_name": "vrouters-transit",
         "tags": {},
+        "public_ip": False,
+        "subnet_id": None,
+        "routes": [],
         "group": "main",
     }
 
@@ -134,6 +143,69 @@ def test_everything_optional_is_taken_over() -> None:
     assert (vip["display_name"], vip["tags"]) == ("shown", {"team": "net"})
 
 
+def test_an_ipv6_vip_is_bound_to_the_interface_whose_prefix_holds_it() -> None:
+    built = model(TRANSIT, {**IPV6, "address": "2001:DB8:0:A02:0::9"})
+
+    vip = built["groups"][0]["vips"][1]
+    assert (vip["address"], vip["prefix"]) == ("2001:db8:0:a02::9", 64)
+    assert vip["bindings"]["vr3"]["interface"] == "ens5"
+
+
+@pytest.mark.parametrize(("vips", "router"), [([POD1, IPV6], False), ([TRANSIT, POD1, IPV6], True)])
+def test_both_versions_of_ip_in_one_subnet_make_no_router(vips: list[dict[str, Any]], router: bool) -> None:
+    assert model(*vips)["router"] is router
+
+
+def test_routes_and_a_public_address_are_taken_over() -> None:
+    vip = model({**POD1, "routes": [ROUTE], "public_ip": True})["groups"][0]["vips"][0]
+
+    assert (vip["routes"], vip["public_ip"]) == ([ROUTE], True)
+
+
+def test_a_destination_leads_to_one_vip() -> None:
+    (found,) = problems({**POD1, "routes": [ROUTE]}, {**POD2, "routes": [ROUTE]})
+
+    assert found == (
+        "cloudvip_vips[1] (pod2).routes = '192.0.2.0/24 in ocid1.routetable.x': "
+        "expected one VIP per table and destination: cloudvip_vips[0] (pod1) has this one"
+    )
+
+
+def test_a_pod_is_a_vip_of_its_own_list() -> None:
+    built = model(TRANSIT, pods=[{**POD1, "subnet_id": SUBNET}])
+
+    assert [vip["name"] for vip in built["groups"][0]["vips"]] == ["transit", "pod1"]
+    assert model(pods=[{**POD1, "subnet_id": SUBNET}])["groups"]
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        ([POD1], "cloudvip_pods[0].subnet_id = None: expected a value: the key is required"),
+        ([{**POD3, "subnet_id": "pod3"}], "cloudvip_pods[0] (pod3).subnet_id = 'pod3': expected the OCID of the POD's"),
+        ("pod3", "cloudvip_pods = 'pod3': expected a list of PODs, each with name, address, prefix and subnet_id"),
+        ([{**POD3, "name": "transit"}], "cloudvip_pods[0] (transit).name = 'transit': expected a name of its own"),
+        ([POD3], "cloudvip_pods[0] (pod3).address = '10.0.0.68': expected an address in a subnet of vr1"),
+    ],
+)
+def test_a_bad_pod_is_refused(pods: object, expected: str) -> None:
+    found = problems(TRANSIT, pods=pods)
+
+    assert any(problem.startswith(expected) for problem in found), found
+
+
+def test_a_pod_whose_vnics_are_predicted_only_is_left_out() -> None:
+    built = model(TRANSIT, pods=[POD3], predicted=True)
+
+    assert [vip["name"] for vip in built["groups"][0]["vips"]] == ["transit"]
+
+
+def test_an_absent_pod_whose_vnics_are_gone_is_left_out() -> None:
+    assert model(TRANSIT, pods=[{**POD3, "state": "absent"}])["absent"] == []
+    (gone,) = model(TRANSIT, pods=[{**POD1, "subnet_id": SUBNET, "state": "absent"}])["absent"]
+    assert gone["bindings"]["vr1"]["interface"] == "ens5"
+
+
 @pytest.mark.parametrize(
     ("vip", "expected"),
     [
@@ -144,14 +216,40 @@ def test_everything_optional_is_taken_over() -> None:
         ({**POD1, "name": "Pod 1"}, "(Pod 1).name = 'Pod 1': expected a lower-case letter"),
         ({**POD1, "name": "p" * 33}, "expected a lower-case letter, then up to 31"),
         ({**POD1, "group": "1st"}, "(pod1).group = '1st': expected a lower-case letter"),
-        ({**POD1, "address": "10.0.0.300"}, "(pod1).address = '10.0.0.300': expected an IPv4 address"),
-        ({**POD1, "address": "10.0.0.4/28"}, "(pod1).address = '10.0.0.4/28': expected an IPv4 address without"),
+        ({**POD1, "address": "10.0.0.300"}, "(pod1).address = '10.0.0.300': expected an IPv4 or IPv6 address"),
+        (
+            {**POD1, "address": "10.0.0.4/28"},
+            "(pod1).address = '10.0.0.4/28': expected an IPv4 or IPv6 address without",
+        ),
         ({**POD1, "prefix": "x"}, "(pod1).prefix = 'x': expected the prefix length"),
         ({**POD1, "prefix": True}, "(pod1).prefix = True: expected the prefix length"),
         ({**POD1, "prefix": 31}, "(pod1).prefix = 31: expected the prefix length"),
         ({**POD1, "prefix": 24}, "(pod1).prefix = 24: expected 28, that of its subnet 10.0.0.0/28"),
         ({**POD1, "state": "gone"}, "(pod1).state = 'gone': expected present or absent"),
-        ({**POD1, "public_ip": True}, "(pod1).public_ip = True: expected false: public addresses are not available"),
+        ({**POD1, "public_ip": "yes"}, "(pod1).public_ip = 'yes': expected true or false"),
+        ({**IPV6, "public_ip": True}, "(six).public_ip = True: expected false: an IPv6 address needs no other one"),
+        ({**IPV6, "prefix": 80}, "(six).prefix = 80: expected 64, that of its subnet 2001:db8:0:a02::/64"),
+        ({**IPV6, "address": "2001:db8:0:a02::"}, "this one is the network address"),
+        ({**IPV6, "address": "2001:db8::9"}, "expected an address in a subnet of vr1: ens5 2001:db8:0:a02::/64"),
+        ({**POD1, "subnet_id": SUBNET}, "cloudvip_vips[0].subnet_id = 'ocid1.subnet.x': expected no such key"),
+        ({**POD1, "routes": "all"}, "(pod1).routes = 'all': expected a list of rules, each with route_table_id and"),
+        ({**POD1, "routes": ["all"]}, "(pod1).routes[0] = 'all': expected a mapping with the keys route_table_id and"),
+        (
+            {**POD1, "routes": [{"destination": "0.0.0.0/0"}]},
+            "(pod1).routes[0].route_table_id = None: expected a value",
+        ),
+        (
+            {**POD1, "routes": [{**ROUTE, "destination": "10.0.0.4/28"}]},
+            "(pod1).routes[0].destination = '10.0.0.4/28': expected an IPv4 network, such as 192.0.2.0/24",
+        ),
+        (
+            {**POD1, "routes": [{**ROUTE, "destination": "::/0"}]},
+            "(pod1).routes[0].destination = '::/0': expected an IPv4 network",
+        ),
+        (
+            {**POD1, "routes": [{**ROUTE, "route_table_id": "main"}]},
+            "(pod1).routes[0].route_table_id = 'main': expected the OCID of a route table",
+        ),
         ({**POD1, "preferred_node": "vr9"}, "(pod1).preferred_node = 'vr9': expected one of the nodes vr1, vr2, vr3"),
         ({**POD1, "interface": "ens3"}, "(pod1).interface = 'ens3': expected an interface of vr1 in the subnet"),
         ({**POD1, "interface": ""}, "(pod1).interface = '': expected a text"),
@@ -285,6 +383,14 @@ def test_a_vnic_holds_63_vips(count: int, refused: bool) -> None:
 
     assert bool(found) is refused
     assert all("expected at most 63 VIPs in 10.1.0.0/24" in problem for problem in found)
+
+
+@pytest.mark.parametrize(("count", "refused"), [(32, False), (33, True)])
+def test_a_vnic_holds_32_ipv6_vips(count: int, refused: bool) -> None:
+    found = problems(*({**IPV6, "name": f"v{i}", "address": f"2001:db8:0:a02::{i + 9:x}"} for i in range(count)))
+
+    assert bool(found) is refused
+    assert all("expected at most 32 VIPs in 2001:db8:0:a02::/64" in problem for problem in found)
 
 
 def test_all_problems_are_raised_at_once() -> None:

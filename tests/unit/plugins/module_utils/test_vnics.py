@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ VNIC = {
     "subnetCidrBlock": "192.0.2.0/24",
     "virtualRouterIp": "192.0.2.1",
 }
+MAC = "02:00:17:aa:bb:cc"
 PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
 
 
@@ -129,10 +130,13 @@ def test_what_is_not_json_is_refused(service: Service) -> None:
         client(service).get_json("x")
 
 
+HOST = _vnics.Host({MAC: "ens3"}, {"ens3": frozenset({"192.0.2.11"})}, {}, ["systemd-networkd"])
+
+
 def gather(service: Service, instance: dict[str, Any]) -> dict[str, Any]:
     service.bodies["/opc/v2/instance/"] = json.dumps(instance)
     service.bodies["/opc/v2/vnics/"] = json.dumps([VNIC])
-    return _vnics.gather(client(service), {"02:00:17:aa:bb:cc": "ens3"})
+    return _vnics.gather(client(service), HOST)
 
 
 def test_the_fact_is_complete(service: Service) -> None:
@@ -143,14 +147,19 @@ def test_the_fact_is_complete(service: Service) -> None:
         "region": "eu-frankfurt-1",
         "realm_domain": "oraclecloud.com",
         "availability_domain": "AD-1",
+        "network_managers": ["systemd-networkd"],
         "vnics": [
             {
                 "vnic_id": "ocid1.vnic.a",
                 "mac": "02:00:17:aa:bb:cc",
                 "private_ip": "192.0.2.11",
                 "subnet_cidr": "192.0.2.0/24",
+                "ipv6_subnet_cidr": None,
                 "virtual_router_ip": "192.0.2.1",
                 "interface": "ens3",
+                "addressed": True,
+                "owned": False,
+                "table": None,
             }
         ],
     }
@@ -174,7 +183,7 @@ def test_a_certificate_without_a_tenancy_is_an_error(certificate: str) -> None:
 
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(_vnics.MetadataError, match="lacks 'regionInfo'"):
-        _vnics.facts({}, [], "t", {})
+        _vnics.facts({}, [], "t", HOST)
 
 
 def interface(root: Path, name: str, mac: str | None, lower: str | None = None) -> None:
@@ -196,5 +205,85 @@ def test_interfaces_are_found_by_mac_below_what_stands_on_them(tmp_path: Path) -
     assert _vnics.interfaces_by_mac(str(tmp_path)) == {"02:00:17:aa:bb:cc": "ens3", "02:00:17:aa:bb:dd": "ens5"}
 
 
+def vnic(host: _vnics.Host) -> dict[str, Any]:
+    """The fact of the one VNIC on a node that knows that much."""
+    found: dict[str, Any] = _vnics.facts(INSTANCE, [VNIC], "t", host)["vnics"][0]
+    return found
+
+
 def test_a_vnic_without_an_interface_says_so() -> None:
-    assert _vnics.facts(INSTANCE, [VNIC], "t", {})["vnics"][0]["interface"] is None
+    found = vnic(_vnics.Host({}, {"ens3": frozenset({"192.0.2.11"})}, {}, []))
+
+    assert (found["interface"], found["addressed"], found["owned"]) == (None, False, False)
+
+
+@pytest.mark.parametrize("addresses", [{}, {"ens3": {"192.0.2.111", "10.0.0.4"}}, {"ens5": {"192.0.2.11"}}])
+def test_only_its_primary_address_on_its_interface_counts(addresses: dict[str, set[str]]) -> None:
+    host = _vnics.Host({MAC: "ens3"}, {name: frozenset(found) for name, found in addresses.items()}, {}, [])
+
+    assert vnic(host)["addressed"] is False
+
+
+def test_an_interface_that_cloudvip_configures_is_known_by_its_table() -> None:
+    found = vnic(_vnics.Host({MAC: "ens3"}, {}, {MAC: 7004}, []))
+
+    assert (found["owned"], found["table"]) == (True, 7004)
+
+
+# From iproute2 6.1, which leaves an empty object for a link without an address of the family.
+ADDRESSES = json.dumps(
+    [
+        {"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1", "prefixlen": 8}]},
+        {"ifname": "ens3", "addr_info": [{"local": "192.0.2.11", "prefixlen": 24}, {"local": "192.0.2.50"}, {}]},
+        {},
+    ]
+)
+
+
+def test_the_addresses_of_each_interface() -> None:
+    found = _vnics.addresses_by_interface(ADDRESSES)
+
+    assert found == {"lo": {"127.0.0.1"}, "ens3": {"192.0.2.11", "192.0.2.50"}}
+
+
+@pytest.mark.parametrize("text", ["", "Object not found", '[{"addr_info": []}]'])
+def test_addresses_that_are_not_understood(text: str) -> None:
+    with pytest.raises(_vnics.NodeError, match="ip -json -4 address show"):
+        _vnics.addresses_by_interface(text)
+
+
+def test_the_tables_are_those_of_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    assert _vnics.tables_by_mac(str(file)) == {}
+
+    file.write_text('{"version": 1}')
+    assert _vnics.tables_by_mac(str(file)) == {}
+
+    file.write_text(json.dumps({"interfaces": [{"mac": MAC, "table": 7001, "address": "10.0.2.5"}]}))
+    assert _vnics.tables_by_mac(str(file)) == {MAC: 7001}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"interfaces": [{}]}'])
+def test_a_configuration_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(text)
+
+    with pytest.raises(_vnics.NodeError, match=r"config\.json: .*: expected what the playbook wrote"):
+        _vnics.tables_by_mac(str(file))
+
+
+def test_a_configuration_that_may_not_be_read_is_not_taken_for_none(tmp_path: Path) -> None:
+    with pytest.raises(_vnics.NodeError, match="expected to be able to read it; root is"):
+        _vnics.tables_by_mac(str(tmp_path))
+
+
+def test_the_network_managers_are_those_that_run(tmp_path: Path) -> None:
+    states = {"NetworkManager.service": "inactive\n", "systemd-networkd.service": "active\n"}
+
+    def run(argv: Sequence[str]) -> str:
+        return ADDRESSES if argv[0] == "ip" else states[argv[-1]]
+
+    host = _vnics.read_host(run, str(tmp_path / "none"))
+
+    assert host.network_managers == ["systemd-networkd"]
+    assert host.addresses["ens3"] == {"192.0.2.11", "192.0.2.50"}

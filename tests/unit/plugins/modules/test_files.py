@@ -67,6 +67,24 @@ def test_what_is_not_listed_goes_and_compiled_files_stay(tmp_path: Path) -> None
     assert not (tmp_path / "sub").exists()
 
 
+def test_files_that_are_not_to_be_there_go_and_nothing_else_does(tmp_path: Path) -> None:
+    gone, other = tmp_path / "conf.d" / "90-ours.conf", tmp_path / "other.conf"
+    gone.parent.mkdir()
+    gone.write_text("ours\n")
+    other.write_text("theirs\n")
+    options = {"files": [], "absent": [str(gone), str(tmp_path / "never.conf")]}
+
+    predicted = run_module(options, check=True)
+    assert gone.exists()
+    first, second = run_module(options), run_module(options)
+
+    assert predicted["files"] == first["files"] == [str(gone)]
+    assert (first["diff"][0]["before"], first["diff"][0]["after"]) == ("ours\n", "")
+    assert (first["changed"], second["changed"]) == (True, False)
+    assert other.exists()
+    assert gone.parent.is_dir()
+
+
 def test_directories_that_become_empty_go_with_their_last_file_below_the_top(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.cloudvip.ha.plugins.module_utils._oci.policy import move_statements
+from ansible_collections.cloudvip.ha.plugins.module_utils._oci.permissions import statements
 from ansible_collections.cloudvip.ha.plugins.modules.oci_policy import main
 
 from lab.cloud.names import COMPARTMENT_ID, TENANCY_ID
@@ -18,21 +18,21 @@ GONE = {"name": "move", "compartment_id": COMPARTMENT_ID, "state": "absent"}
 
 def group(world: World) -> str:
     fields = {"description": "Nodes", "matching_rule": "ANY {instance.id = 'a'}"}
-    return world.cloud.identity.create_dynamic_group(TENANCY_ID, "nodes", fields).id
+    return world.cloud.identity.dynamic_groups(TENANCY_ID, None).create("nodes", fields).id
 
 
 @pytest.fixture
 def wanted(world: World) -> dict[str, Any]:
     """A policy for a group that exists."""
-    statements = move_statements(group(world), COMPARTMENT_ID)
-    return {"name": "move", "compartment_id": COMPARTMENT_ID, "description": "Move", "statements": statements}
+    texts = statements(group(world), COMPARTMENT_ID, {"move"})
+    return {"name": "move", "compartment_id": COMPARTMENT_ID, "description": "Move", "statements": texts}
 
 
 def test_a_policy_is_made_once(world: World, run: Run, wanted: dict[str, Any]) -> None:
     first = run(main, world.connect, **wanted)
     second = run(main, world.connect, **{**wanted, "statements": wanted["statements"][::-1]})
 
-    made = world.cloud.identity.policy(COMPARTMENT_ID, "move")
+    made = world.cloud.identity.policies(COMPARTMENT_ID).find("move")
     assert made is not None
     assert first["changed"] is True
     assert first["policy"] == {
@@ -49,7 +49,7 @@ def test_check_mode_predicts_a_policy_without_an_ocid(world: World, run: Run, wa
     answer = run(main, world.connect, **wanted, check=True)
 
     assert (answer["changed"], answer["policy"]["id"]) == (True, None)
-    assert world.cloud.identity.policy(COMPARTMENT_ID, "move") is None
+    assert world.cloud.identity.policies(COMPARTMENT_ID).find("move") is None
 
 
 def test_a_wide_policy_is_narrowed(world: World, run: Run, wanted: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ def test_a_wide_policy_is_narrowed(world: World, run: Run, wanted: dict[str, Any
         wide,
         wanted["statements"],
     )
-    made = world.cloud.identity.policy(COMPARTMENT_ID, "move")
+    made = world.cloud.identity.policies(COMPARTMENT_ID).find("move")
     assert made is not None
     assert list(made.statements) == wanted["statements"]
 
@@ -73,12 +73,12 @@ def test_a_policy_is_deleted_once(world: World, run: Run, wanted: dict[str, Any]
     run(main, world.connect, **wanted)
 
     predicted = run(main, world.connect, **GONE, check=True)
-    assert world.cloud.identity.policy(COMPARTMENT_ID, "move") is not None
+    assert world.cloud.identity.policies(COMPARTMENT_ID).find("move") is not None
     answer = run(main, world.connect, **GONE)
 
     assert predicted["changed"] is answer["changed"] is True
     assert answer["policy"] is None
-    assert world.cloud.identity.policy(COMPARTMENT_ID, "move") is None
+    assert world.cloud.identity.policies(COMPARTMENT_ID).find("move") is None
     assert run(main, world.connect, **GONE)["changed"] is False
 
 

@@ -24,6 +24,12 @@ class Answers:
         return self.result
 
 
+@pytest.fixture(autouse=True)
+def host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node without interfaces."""
+    monkeypatch.setattr(_vnics, "read_host", lambda: _vnics.Host({}, {}, {}, []))
+
+
 @pytest.mark.parametrize("check", [False, True])
 def test_the_fact_is_returned_and_nothing_changes(run: Run, monkeypatch: pytest.MonkeyPatch, check: bool) -> None:
     monkeypatch.setattr(_vnics, "gather", Answers({"region": "r"}))
@@ -39,3 +45,15 @@ def test_a_silent_service_fails_with_its_address(run: Run) -> None:
 
     assert answer["failed"]
     assert "http://127.0.0.1:1/opc/v2/instance/" in answer["msg"]
+
+
+def test_a_node_that_cannot_be_looked_at_fails_with_the_reason(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise _vnics.NodeError("/etc/cloudvip/config.json: Permission denied")
+
+    monkeypatch.setattr(_vnics, "read_host", refuse)
+
+    answer = run(vnic_facts.main)
+
+    assert answer["failed"]
+    assert answer["msg"] == "/etc/cloudvip/config.json: Permission denied"

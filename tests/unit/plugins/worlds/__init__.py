@@ -7,20 +7,25 @@ Both have the topology `vrouters`, administrator rights and nothing but the topo
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Network
 from typing import Any, Protocol
 
 import oci
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cloudvip.ha.plugins.module_utils._oci.private_ip import PrivateIp
+from ansible_collections.cloudvip.ha.plugins.module_utils._oci.private_ip import PrivateIp, Route
 from ansible_collections.cloudvip.ha.plugins.module_utils._oci.retry import Patience
 from ansible_collections.cloudvip.ha.plugins.module_utils._oci.session import Cloud, Session
 
-from lab.cloud.names import TENANCY_ID
+from lab.cloud.names import COMPARTMENT_ID, TENANCY_ID
+from lab.cloud.state import RouteRule
 from lab.cloud.testing import Running
-from lab.topology import Topology
+from lab.topology import Topology, ocid
+from tests.unit.plugins.worlds.compute import FakeCompute
 from tests.unit.plugins.worlds.fake import Calls, Log
 from tests.unit.plugins.worlds.identity import FakeIdentity
 from tests.unit.plugins.worlds.network import FakeNetwork
+from tests.unit.plugins.worlds.routing import FakeRouting
+from tests.unit.plugins.worlds.security import FakeSecurity
 
 
 class World(Protocol):
@@ -43,6 +48,18 @@ class World(Protocol):
 
     def move(self, private_ip_id: str, vnic_id: str) -> None:
         """Move a private IP as the cluster would."""
+        ...
+
+    def route(self, private_ip_id: str) -> None:
+        """Have the route table of the subnet `transit` lead 198.51.100.0/24 to a private IP."""
+        ...
+
+    def publish(self, display_name: str, private_ip_id: str | None = None) -> str:
+        """Create a reserved public IP as someone else would, and return its OCID."""
+        ...
+
+    def reserve_nothing(self) -> None:
+        """From now on it is a region whose API does not know reserved private IPs."""
         ...
 
     def calls(self) -> Calls:
@@ -96,11 +113,22 @@ class LabWorld:
         return _vnic_id(self.topology, node, interface)
 
     def add(self, address: str, vnic_id: str, lifetime: Any = "EPHEMERAL") -> str:
-        made = self.lab.cloud.create_private_ip(vnic_id=vnic_id, address=address, lifetime=lifetime)
-        return self.lab.do(made).id
+        create = self.lab.cloud.create_ipv6 if ":" in address else self.lab.cloud.create_private_ip
+        return self.lab.do(create(vnic_id=vnic_id, address=address, lifetime=lifetime)).id
 
     def move(self, private_ip_id: str, vnic_id: str) -> None:
-        self.lab.do(self.lab.cloud.update_private_ip(private_ip_id, {"vnic_id": vnic_id}))
+        update = self.lab.cloud.update_ipv6 if ".ipv6." in private_ip_id else self.lab.cloud.update_private_ip
+        self.lab.do(update(private_ip_id, {"vnic_id": vnic_id}))
+
+    def route(self, private_ip_id: str) -> None:
+        rule = RouteRule(IPv4Network("198.51.100.0/24"), private_ip_id)
+        self.lab.do(self.lab.cloud.update_route_table(ocid("routetable", "transit"), [rule]))
+
+    def publish(self, display_name: str, private_ip_id: str | None = None) -> str:
+        return self.lab.do(self.lab.cloud.create_public_ip(private_ip_id, display_name)).id
+
+    def reserve_nothing(self) -> None:
+        self.lab.cloud.reserved_private_ips = False
 
     def calls(self) -> Calls:
         events = self.lab.call(self.lab.events.copy)
@@ -131,6 +159,16 @@ class FakeWorld:
         ips = self.fake.network.ips
         ips[private_ip_id] = replace(ips[private_ip_id], vnic_id=vnic_id)
 
+    def route(self, private_ip_id: str) -> None:
+        table = ocid("routetable", "transit")
+        self.fake.network.rules.append(Route(table, "transit", "198.51.100.0/24", private_ip_id))
+
+    def publish(self, display_name: str, private_ip_id: str | None = None) -> str:
+        return self.fake.network.create_public_ip(COMPARTMENT_ID, private_ip_id, display_name, {}).id
+
+    def reserve_nothing(self) -> None:
+        self.fake.network.reserving = False
+
     def calls(self) -> Calls:
         calls, self.fake.log.calls = self.fake.log.calls, []
         return calls
@@ -143,4 +181,7 @@ class FakeCloud:
         self.tenancy_id = TENANCY_ID
         self.log = Log()
         self.network = FakeNetwork(topology, self.log)
+        self.compute = FakeCompute(topology, self.network, self.log)
+        self.routing = FakeRouting(topology, self.network, self.log)
         self.identity = FakeIdentity(self.log)
+        self.security = FakeSecurity(topology, self.log)

@@ -1,27 +1,41 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan for dynamic groups."""
+"""The rules of dynamic groups."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from ansible_collections.cloudvip.ha.plugins.module_utils._oci.dynamic_group import (
-    DEFAULT_DESCRIPTION,
-    DynamicGroup,
-    Request,
-    members_rule,
-    plan,
+    compartment_rule,
+    instances_rule,
     same_rule,
+    tag_rule,
 )
 
+from lab.cloud.policy import parse_rule
+
 RULE = "ANY {instance.id = 'a', instance.id = 'b'}"
-WANTED = Request("web", "present", RULE, "The web servers")
-THERE = DynamicGroup("group-1", "web", "The web servers", RULE, "ACTIVE")
 
 
 def test_the_rule_of_instances_does_not_depend_on_their_order() -> None:
-    assert members_rule(["b", "a", "b"]) == RULE
+    assert instances_rule(["b", "a", "b"]) == RULE
+
+
+@pytest.mark.parametrize(
+    ("rule", "member", "stranger"),
+    [
+        (instances_rule(["a"]), {"instance.id": "a"}, {"instance.id": "b"}),
+        (compartment_rule("c"), {"instance.compartment.id": "c"}, {"instance.compartment.id": "d"}),
+        (
+            tag_rule({"namespace": "Ops", "key": "Role", "value": "web"}),
+            {"tag.ops.role.value": "web"},
+            {"tag.ops.role.value": "db"},
+        ),
+    ],
+)
+def test_a_rule_lets_in_who_is_meant(rule: str, member: dict[str, str], stranger: dict[str, str]) -> None:
+    parsed = parse_rule(rule)
+
+    assert (parsed.holds(member), parsed.holds(stranger)) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -31,43 +45,16 @@ def test_the_rule_of_instances_does_not_depend_on_their_order() -> None:
         (RULE, 'ANY { instance.id = "a" ,\n instance.id = "b" }', True),
         (RULE, "ANY {instance.id = 'a'}", False),
         (RULE, "ALL {instance.id = 'a', instance.id = 'b'}", False),
-        ("ALL {tag.a.b.value}", "ALL  {tag.a.b.value} ", True),
-        ("ANY {instance.compartment.id = 'c'}", "ANY {instance.compartment.id = 'd'}", False),
+        (RULE, "ANY {instance.id != 'a', instance.id = 'b'}", False),
+        ("ALL {tag.a.b.value}", "Tag.a.b.value ", True),
+        ("ALL {tag.a.b.value = 'x, y'}", "ANY {tag.a.b.value='x, y'}", True),
+        ("ALL {tag.a.b.value = 'x, y'}", "ANY {tag.a.b.value='x,y'}", False),
+        (compartment_rule("c"), "instance.compartment.id = 'c'", True),
+        (compartment_rule("c"), "ANY {instance.compartment.id = 'd'}", False),
         ("ANY {instance.id = 'a', instance.compartment.id = 'c'}", "ANY {instance.id = 'a'}", False),
+        ("ALL {any {instance.id = 'a'}}", "ALL  {any {instance.id = 'a'}} ", True),
+        ("ALL {any {instance.id = 'a'}}", "ALL {any {instance.id = 'b'}}", False),
     ],
 )
 def test_rules_are_compared_by_meaning(left: str, right: str, same: bool) -> None:
     assert same_rule(left, right) is same
-
-
-@pytest.mark.parametrize(
-    ("request_", "current", "action", "changes"),
-    [
-        (WANTED, None, "create", {"description": "The web servers", "matching_rule": RULE}),
-        (
-            replace(WANTED, description=None),
-            None,
-            "create",
-            {"description": DEFAULT_DESCRIPTION, "matching_rule": RULE},
-        ),
-        (WANTED, THERE, None, {}),
-        (WANTED, replace(THERE, matching_rule="Any {instance.id='b', instance.id='a'}"), None, {}),
-        (WANTED, replace(THERE, matching_rule="ANY {instance.id = 'a'}"), "update", {"matching_rule": RULE}),
-        (WANTED, replace(THERE, description="Old"), "update", {"description": "The web servers"}),
-        (replace(WANTED, description=None), replace(THERE, description="Old"), None, {}),
-        (replace(WANTED, state="absent"), None, None, {}),
-        (replace(WANTED, state="absent"), THERE, "delete", {}),
-    ],
-)
-def test_plan(request_: Request, current: DynamicGroup | None, action: str | None, changes: dict[str, str]) -> None:
-    todo = plan(request_, current)
-
-    assert (todo.action, dict(todo.changes)) == (action, changes)
-    assert (todo.action is not None) == (todo.before != todo.after)
-
-
-def test_an_update_shows_the_old_and_the_new() -> None:
-    todo = plan(WANTED, replace(THERE, description="Old"))
-
-    assert todo.before == {"description": "Old", "matching_rule": RULE}
-    assert todo.after == {"description": "The web servers", "matching_rule": RULE}

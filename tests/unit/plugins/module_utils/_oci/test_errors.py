@@ -73,7 +73,7 @@ def test_not_found_names_the_permissions_that_may_be_missing(operation: str) -> 
 @pytest.mark.parametrize(
     ("error", "hint"),
     [
-        (CloudError("CreatePolicy", "refused", 403, "NotAllowed", "Go home"), "home region: set `region`"),
+        (CloudError("CreatePolicy", "refused", 403, "NotAllowed", "Go home"), "home region: set `identity_endpoint`"),
         (CloudError("GetVnic", "refused", 401, "NotAuthenticated", "Who?"), "clock is more than 5 minutes off"),
         (CloudError("UpdatePolicy", "changed", 412, "NoEtagMatch", "Stale"), "run again"),
     ],

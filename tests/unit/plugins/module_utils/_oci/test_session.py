@@ -11,9 +11,9 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.cloudvip.ha.plugins.module_utils._oci import session
-from ansible_collections.cloudvip.ha.plugins.module_utils._oci.dynamic_group import members_rule
+from ansible_collections.cloudvip.ha.plugins.module_utils._oci.dynamic_group import instances_rule
 from ansible_collections.cloudvip.ha.plugins.module_utils._oci.errors import CloudError, OciError
-from ansible_collections.cloudvip.ha.plugins.module_utils._oci.policy import move_statements
+from ansible_collections.cloudvip.ha.plugins.module_utils._oci.permissions import statements
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from lab.cloud.names import COMPARTMENT_ID, TENANCY_ID
@@ -41,11 +41,11 @@ def on_vr1(lab_world: LabWorld, monkeypatch: pytest.MonkeyPatch) -> LabWorld:
     """As if on the instance vr1, which may read VNICs."""
     monkeypatch.setenv("OCI_METADATA_BASE_URL", lab_world.lab.metadata_url("vr1"))
     monkeypatch.setattr("oci.regions.endpoint_for", lambda *_args, **_kwargs: lab_world.lab.url)
-    rule = members_rule([lab_world.topology.instance("vr1").id])
+    rule = instances_rule([lab_world.topology.instance("vr1").id])
     identity = lab_world.cloud.identity
-    group = identity.create_dynamic_group(TENANCY_ID, "nodes", {"description": "Nodes", "matching_rule": rule})
-    statements = move_statements(group.id, COMPARTMENT_ID)
-    identity.create_policy(COMPARTMENT_ID, "move", {"description": "Move", "statements": statements})
+    group = identity.dynamic_groups(TENANCY_ID, None).create("nodes", {"description": "Nodes", "matching_rule": rule})
+    texts = statements(group.id, COMPARTMENT_ID, {"move"})
+    identity.policies(COMPARTMENT_ID).create("move", {"description": "Move", "statements": texts})
     return lab_world
 
 
@@ -117,7 +117,7 @@ def test_an_authority_that_is_not_trusted_is_named_at_once(
 def test_identity_can_have_an_endpoint_of_its_own(lab_world: LabWorld) -> None:
     cloud = lab_world.session(endpoint="http://127.0.0.1:9", identity_endpoint=lab_world.lab.url)
 
-    assert cloud.identity.dynamic_group(TENANCY_ID, "nodes") is None
+    assert cloud.identity.dynamic_groups(TENANCY_ID, None).find("nodes") is None
 
 
 def test_options_come_from_the_environment_when_they_are_not_given(
