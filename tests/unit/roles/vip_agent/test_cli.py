@@ -57,6 +57,16 @@ def test_audit_names_what_disagrees_with_the_claim_and_repairs_nothing(bench: Be
     assert not bench.has(TRANSIT["address"])
 
 
+def test_adopt_says_what_it_has_adopted(bench: Bench) -> None:
+    assert run(bench, "adopt") == (0, "", "")
+    for address in (TRANSIT, POD1):
+        bench.ip.addresses[address["interface"]][address["address"]] = 28
+        bench.cloud.private_ips[address["private_ip_id"]]["vnicId"] = VNICS[address["interface"]]
+
+    assert run(bench, "adopt") == (0, "main: adopted\n", "")
+    assert run(bench, "audit")[1] == "main: as it should be, held by this node\n"
+
+
 def test_audit_names_what_is_here_without_a_claim(bench: Bench) -> None:
     bench.cloud.private_ips[POD1["private_ip_id"]]["vnicId"] = VNICS["ens5"]
     bench.ip.addresses["ens3"][TRANSIT["address"]] = 32
@@ -186,6 +196,41 @@ def test_doctor_as_json(bench: Bench) -> None:
         "configuration",
         "run the playbook again",
     )
+
+
+def test_doctor_names_what_was_refused_and_a_statement_on_a_line_of_its_own(bench: Bench) -> None:
+    refusal = {"code": "NotAuthorizedOrNotFound", "message": "no"}
+    bench.cloud.faults.append(Fault("GET", "/20160918/privateIps", 404, refusal, count=100))
+
+    findings = json.loads(run(bench, "doctor", "--json")[1])
+    lines = run(bench, "doctor")[1].splitlines()
+
+    refused = {f["operation"]: f["permissions"] for f in findings}
+    assert refused["ListPrivateIps"] == refused["GetPrivateIp"] == ["PRIVATE_IP_READ"]
+    assert "allow dynamic-group <group> to {PRIVATE_IP_READ} in compartment id <compartment>" in map(str.strip, lines)
+
+
+def test_doctor_waits_for_as_long_as_it_is_told(bench: Bench) -> None:
+    bench.cloud.metadata_down = True
+
+    assert run(bench, "doctor")[0] == 1
+    assert bench.clock.sleeps == []
+    code, output, _ = run(bench, "doctor", "--wait", "10")
+
+    assert code == 1
+    assert output.count("failure metadata service") == 1
+    assert 4 <= sum(bench.clock.sleeps) <= 10
+
+
+@pytest.mark.parametrize("seconds", ["-1", "soon", "nan", "inf"])
+def test_doctor_waits_for_a_number_of_seconds_only(
+    bench: Bench, capsys: pytest.CaptureFixture[str], seconds: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(bench, "doctor", f"--wait={seconds}")
+
+    assert ended.value.code == 2
+    assert f"--wait: {seconds!r}: expected a number of seconds" in capsys.readouterr().err
 
 
 def test_help_says_what_the_exit_status_means(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

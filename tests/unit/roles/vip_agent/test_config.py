@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cloudvip.config import ConfigError, is_group_name, load, parse
+from cloudvip.config import ConfigError, VnicInterface, is_group_name, load, parse
 from cloudvip.model import Vip
 
 from tests.unit.roles.vip_agent.fakes import INSTANCE, POD1, POD1_V6, TENANCY
@@ -71,6 +71,42 @@ def test_an_error_names_the_key_the_value_and_the_expectation(path: list[Any], v
         parse(data, "config.json")
 
     assert message in str(error.value)
+
+
+INTERFACE: dict[str, Any] = {
+    "mac": "02:00:17:00:00:07",
+    "address": "10.0.2.5",
+    "prefix": 28,
+    "gateway": "10.0.2.1",
+    "table": 7000,
+    "vips": ["10.0.2.9"],
+    "mtu": 9000,
+}
+
+
+def test_the_interfaces_that_the_node_configures() -> None:
+    config = parse({**GOOD, "interfaces": [INTERFACE]}, "config.json")
+
+    assert config.interfaces == (VnicInterface(**{**INTERFACE, "vips": ("10.0.2.9",)}),)
+    assert parse(GOOD, "config.json").interfaces == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("mac", "02:00:17:00:00:0G", "expected a MAC address"),
+        ("address", "10.0.2.5/28", "expected an IPv4 address"),
+        ("gateway", "10.0.2.1; reboot", "expected an IPv4 address"),
+        ("table", 254, "expected a whole number from 7000 to 7999"),
+        ("vips", ["10.0.2.9", "2001:db8::4"], "expected a list of IPv4 addresses"),
+        ("mtu", 90000, "expected a whole number from 1280 to 65535"),
+    ],
+)
+def test_an_interface_that_is_not_usable(key: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse({**GOOD, "interfaces": [{**INTERFACE, key: value}]}, "config.json")
+
+    assert f"config.json.interfaces[0].{key}: {value!r}: {message}" in str(error.value)
 
 
 def test_a_missing_key_is_named() -> None:

@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cloudvip.doctor import Finding, Level, doctor
+from cloudvip.clock import Clock
+from cloudvip.doctor import Finding, Level, doctor, statement
 from cloudvip.model import Outcome
 
-from lab.cloud.names import COMPARTMENT_ID
+from lab.cloud.names import COMPARTMENT_ID, TENANCY_ID
+from lab.cloud.state import Ipv6
 from lab.cloud.testing import Running
 from lab.topology import ocid
-from tests.unit.roles.vip_agent.emulated import READ, UPDATE, VNIC, Node, allow, holders, private_ip
+from tests.unit.roles.vip_agent.emulated import READ, UPDATE, Node, holders, private_ip
 from tests.unit.roles.vip_agent.fakes import POD1, TRANSIT
 
 POD1_ADDRESS = str(POD1["address"])
@@ -210,31 +215,214 @@ def test_no_token_at_all(node: Node) -> None:
     assert all("any other node or instance may have it" in f.text for f in findings[1:])
 
 
-@pytest.mark.parametrize(
-    ("permissions", "refused"),
-    [
-        ((UPDATE, *VNIC), "ListPrivateIps"),
-        ((READ, *VNIC), "UpdatePrivateIp"),
-        ((READ, UPDATE, "VNIC_READ", "VNIC_UNASSIGN"), "UpdatePrivateIp"),
-    ],
-)
+V4 = {
+    READ: {"ListPrivateIps": {READ}, "GetPrivateIp": {READ}},
+    UPDATE: {"UpdatePrivateIp": {UPDATE, "VNIC_ASSIGN", "VNIC_UNASSIGN"}},
+    "VNIC_ASSIGN": {"UpdatePrivateIp": {UPDATE, "VNIC_ASSIGN", "VNIC_UNASSIGN"}},
+    "VNIC_UNASSIGN": {"UpdatePrivateIp": {UPDATE, "VNIC_ASSIGN", "VNIC_UNASSIGN"}},
+    "VNIC_READ": {"GetVnic": {"VNIC_READ"}},
+}
+V6 = {
+    "IPV6_READ": {"ListIpv6s": {"IPV6_READ", "SUBNET_READ"}, "GetIpv6": {"IPV6_READ"}},
+    "SUBNET_READ": {"ListIpv6s": {"SUBNET_READ"}},
+    "IPV6_UPDATE": {"UpdateIpv6": {"IPV6_UPDATE"}},
+    "VNIC_ASSIGN": {"UpdateIpv6": {"VNIC_ASSIGN", "VNIC_UNASSIGN"}},
+    "VNIC_UNASSIGN": {"UpdateIpv6": {"VNIC_ASSIGN", "VNIC_UNASSIGN"}},
+    "VNIC_READ": {"GetVnic": {"VNIC_READ"}},
+}
+
+
+def grant(lab: Running, *permissions: str) -> None:
+    """Let the nodes have these permissions and no others."""
+    for policy in list(lab.cloud.iam.policies):
+        lab.call(lab.cloud.iam.delete_policy, policy)
+    if permissions:
+        statements = [f"allow dynamic-group nodes to {{{', '.join(permissions)}}} in compartment id {COMPARTMENT_ID}"]
+        lab.call(lab.cloud.iam.create_policy, COMPARTMENT_ID, "nodes", "nodes", statements)
+
+
+def refused(findings: Iterable[Finding]) -> dict[str, set[str]]:
+    """The permissions that may be lacking, by operation."""
+    return {f.operation: set(f.permissions) for f in findings if f.level is Level.FAILURE}
+
+
+def reserve_ipv6(node: Node, vnic_id: str | None) -> Ipv6:
+    """Make the node's first VIP an IPv6 one."""
+    place = {"subnet_id": ocid("subnet", "pod1")} if vnic_id is None else {"vnic_id": vnic_id}
+    record = node.lab.do(node.lab.cloud.create_ipv6(**place, lifetime="RESERVED"))
+    node.vips[0] = {**node.vips[1], "name": "v6", "address": str(record.address), "private_ip_id": record.id}
+    return record
+
+
+@pytest.mark.parametrize("missing", V4)
 @pytest.mark.parametrize("held", [True, False])
-def test_a_missing_permission(
-    lab: Running, tmp_path: Path, permissions: tuple[str, ...], refused: str, held: bool
-) -> None:
-    allow(lab, *permissions)
-    node = Node(lab, "vr1", tmp_path)
-    if held:
-        for interface, vip in (("ens3", TRANSIT), ("ens5", POD1)):
+def test_a_missing_permission(node: Node, kernel: Path, missing: str, held: bool) -> None:
+    (kernel / "ip_forward").write_text("1\n")
+    for interface, vip in (("ens3", TRANSIT), ("ens5", POD1)):
+        node.lab.do(node.lab.cloud.update_vnic(node.vnic(interface), {"skip_source_dest_check": True}))
+        if held:
             change = {"vnic_id": ocid("vnic", f"vr2/{interface}")}
-            lab.do(lab.cloud.update_private_ip(private_ip(lab, vip).id, change))
-    before = holders(lab)
+            node.lab.do(node.lab.cloud.update_private_ip(private_ip(node.lab, vip).id, change))
+    before = holders(node.lab)
+    grant(node.lab, *(V4.keys() - {missing}))
 
-    failures = [f for f in trouble(node) if f.level is Level.FAILURE]
+    findings = trouble(node)
 
-    assert {f.subject for f in failures} == {refused}
-    assert all("PRIVATE_IP_READ, PRIVATE_IP_UPDATE" in f.remedy and "VNIC_ASSIGN" in f.remedy for f in failures)
-    assert holders(lab) == before
+    assert refused(findings) == V4[missing]
+    assert holders(node.lab) == before
+    for permissions in V4[missing].values():
+        assert missing in permissions
+
+
+@pytest.mark.parametrize("missing", V6)
+def test_a_missing_permission_for_ipv6(node: Node, kernel: Path, missing: str) -> None:
+    (kernel / "ip_forward").write_text("1\n")
+    for interface in ("ens3", "ens5"):
+        node.lab.do(node.lab.cloud.update_vnic(node.vnic(interface), {"skip_source_dest_check": True}))
+    record = reserve_ipv6(node, ocid("vnic", "vr2/ens5"))
+    node.vips[1:] = []
+    node.configure()
+    grant(node.lab, *(V6.keys() - {missing}))
+
+    findings = trouble(node)
+
+    assert refused(findings) == V6[missing]
+    assert node.lab.cloud.ipv6s[record.id] == replace(record, etag=node.lab.cloud.ipv6s[record.id].etag)
+
+
+def test_an_ipv6_vip_that_no_vnic_has(node: Node) -> None:
+    record = reserve_ipv6(node, None)
+    node.configure()
+    grant(node.lab, *V4, *V6)
+
+    (written,) = [f for f in doctor(node.mover) if f.subject == "UpdateIpv6"]
+
+    assert written.level is Level.OK
+    assert "VNIC_ASSIGN and VNIC_UNASSIGN can only be tried while a VNIC has it" in written.text
+    assert node.lab.cloud.ipv6s[record.id].vnic_id is None
+    grant(node.lab, *V4, *(V6.keys() - {"IPV6_UPDATE"}))
+    assert refused(trouble(node)) == {"UpdateIpv6": {"IPV6_UPDATE"}}
+
+
+@pytest.mark.parametrize("lacking", [(READ,), (UPDATE,), tuple(V4)])
+def test_what_is_said_of_a_refusal_can_be_pasted_into_a_policy(node: Node, lacking: tuple[str, ...]) -> None:
+    grant(node.lab, *(V4.keys() - set(lacking)))
+    statements = set()
+    while failures := [f for f in trouble(node) if f.level is Level.FAILURE]:
+        for finding in failures:
+            causes, statement = finding.remedy.splitlines()
+            assert "up to an hour" in causes
+            assert all(permission in finding.text for permission in finding.permissions)
+            statements.add(statement.replace("<group>", "nodes").replace("<compartment>", COMPARTMENT_ID))
+        name = f"said-{len(statements)}"
+        node.lab.call(node.lab.cloud.iam.create_policy, COMPARTMENT_ID, name, name, sorted(statements))
+
+    assert statements
+
+
+def test_the_statement_names_the_compartment_if_it_is_known(node: Node) -> None:
+    grant(node.lab, READ)
+
+    statement = trouble(node)[0].remedy.splitlines()[-1]
+
+    permissions = "{PRIVATE_IP_UPDATE, VNIC_ASSIGN, VNIC_UNASSIGN}"
+    assert statement == f"allow dynamic-group <group> to {permissions} in compartment id {COMPARTMENT_ID}"
+
+
+def test_the_root_compartment_is_called_tenancy() -> None:
+    assert statement([READ], TENANCY_ID) == "allow dynamic-group <group> to {PRIVATE_IP_READ} in tenancy"
+
+
+def meanwhile(node: Node, monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Have something happen while doctor waits for the second time."""
+    sleep = node.clock.sleep
+
+    def asleep(seconds: float) -> None:
+        sleep(seconds)
+        if len(node.clock.sleeps) == 2:
+            change()
+
+    monkeypatch.setattr(node.clock, "sleep", asleep)
+
+
+def renewals(node: Node) -> int:
+    """How often the federation endpoint was asked for a token."""
+    return node.calls("POST", "/v1/x509")
+
+
+def test_it_waits_until_a_new_policy_takes_effect(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    grant(node.lab)
+    meanwhile(node, monkeypatch, lambda: grant(node.lab, *V4))
+
+    findings = doctor(node.mover, wait=300)
+
+    assert {f.level for f in findings} == {Level.OK}
+    assert len(node.clock.sleeps) == 2
+
+
+def test_it_waits_with_a_token_of_after_the_dynamic_group(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[int] = []
+    iam = node.lab.cloud.iam
+    permitted = iam.permitted
+    # As the service does it: what an instance may do is decided when its token is issued.
+    monkeypatch.setattr(
+        iam, "permitted", lambda *call: bool(joined) and renewals(node) > joined[0] and permitted(*call)
+    )
+    meanwhile(node, monkeypatch, lambda: joined.append(renewals(node)))
+
+    assert {f.level for f in doctor(node.mover, wait=300)} == {Level.OK}
+
+
+@pytest.mark.parametrize(
+    "away", [{"service": "imds", "path": "/vnics"}, {"service": "federation"}, {"service": "api", "path": "/2016"}]
+)
+def test_it_waits_for_a_service_that_is_away(node: Node, monkeypatch: pytest.MonkeyPatch, away: dict[str, str]) -> None:
+    node.lab.fault(effect="drop", **away)
+    meanwhile(node, monkeypatch, lambda: node.lab.call(node.lab.faults.clear))
+
+    assert {f.level for f in doctor(node.mover, wait=300)} == {Level.OK}
+
+
+def test_it_stops_waiting_in_time_and_says_what_it_saw_last(node: Node) -> None:
+    grant(node.lab)
+
+    findings = doctor(node.mover, wait=20)
+
+    assert {f.operation for f in findings if f.level is Level.FAILURE} == {"ListPrivateIps", "GetPrivateIp"}
+    assert 12 <= node.clock.monotonic() <= 20
+
+
+def test_it_does_not_wait_for_what_cannot_pass(node: Node) -> None:
+    node.ip.missing.add("ens5")
+    node.vips[0]["mac"] = "02:00:17:99:99:99"
+    node.configure(instance_id=ocid("instance", "vr2"))
+
+    findings = doctor(node.mover, wait=300)
+
+    assert len([f for f in findings if f.level is Level.FAILURE]) >= 3
+    assert node.clock.sleeps == []
+
+
+def test_a_missing_object_is_not_taken_for_a_missing_permission(node: Node) -> None:
+    node.lab.do(node.lab.cloud.delete_private_ip(node.vips[1]["private_ip_id"]))
+
+    findings = doctor(node.mover, wait=300)
+
+    assert {f.subject for f in findings if f.level is Level.FAILURE} == {"GetPrivateIp", f"holder of {POD1_ADDRESS}"}
+    assert not any(f.operation or f.permissions for f in findings)
+    assert node.clock.sleeps == []
+
+
+@pytest.mark.parametrize("service", ["imds", "federation", "api"])
+def test_a_service_that_never_answers_does_not_stretch_the_time(node: Node, service: str) -> None:
+    node.lab.fault(effect="hang", service=service)
+    node.mover.clock = Clock()
+
+    began = time.monotonic()
+    findings = doctor(node.mover, wait=0.5)
+
+    assert time.monotonic() - began < 1.5
+    assert Level.FAILURE in {f.level for f in findings}
 
 
 def test_an_api_that_does_not_answer(node: Node) -> None:
@@ -245,22 +433,6 @@ def test_an_api_that_does_not_answer(node: Node) -> None:
 
     assert {f.subject for f in failures} == {"ListPrivateIps"}
     assert all("503" in f.text and f"does {node.lab.url} answer" in f.remedy for f in failures)
-
-
-@pytest.mark.parametrize("allowed", [True, False])
-def test_an_ipv6_vip(node: Node, allowed: bool) -> None:
-    record = node.lab.do(node.lab.cloud.create_ipv6(subnet_id=ocid("subnet", "pod1"), lifetime="RESERVED"))
-    node.vips[0] = {**node.vips[1], "name": "v6", "address": str(record.address), "private_ip_id": record.id}
-    node.configure()
-    if allowed:
-        scope = f"in compartment id {COMPARTMENT_ID}"
-        statements = [f"allow dynamic-group nodes to {what} {scope}" for what in ("manage ipv6s", "inspect subnets")]
-        node.lab.do(node.lab.cloud.create_policy(COMPARTMENT_ID, "ipv6", "ipv6", statements))
-
-    failures = [f for f in trouble(node) if f.level is Level.FAILURE]
-
-    assert [f.subject for f in failures] == ["ListIpv6s"] * (not allowed)
-    assert all("manage ipv6s (IPV6_READ, IPV6_UPDATE)" in f.remedy for f in failures)
 
 
 def test_a_read_that_is_refused_for_one_object(node: Node) -> None:
@@ -314,16 +486,14 @@ def test_a_node_that_forwards_needs_vnics_that_let_it(node: Node, kernel: Path) 
     assert node.vnic("ens5") in finding.remedy
 
 
-def test_the_source_destination_check_is_not_known_without_the_permission_to_read(
-    lab: Running, tmp_path: Path, kernel: Path
-) -> None:
-    allow(lab, READ, UPDATE, "VNIC_ASSIGN", "VNIC_UNASSIGN")
+def test_a_source_destination_check_that_cannot_be_read_for_now(node: Node, kernel: Path) -> None:
     (kernel / "ip_forward").write_text("1\n")
+    node.lab.fault(effect="status", status=503, service="api", path="/vnics/")
 
-    findings = trouble(Node(lab, "vr1", tmp_path))
+    findings = trouble(node)
 
     assert [f.level for f in findings] == [Level.WARNING] * 2
-    assert all("VNIC_READ" in f.remedy for f in findings)
+    assert all("503" in f.text for f in findings)
 
 
 def test_who_has_the_vips(node: Node, tmp_path: Path) -> None:

@@ -31,7 +31,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for template in TEMPLATES.glob("*.j2"):
         if template.name != "config.json.j2":
             text = environment.get_template(template.name).render(
-                ansible_managed="managed", vip_agent_python=sys.executable
+                ansible_managed="managed",
+                vip_agent_python=sys.executable,
+                __vip_agent_config={"interfaces": [{"mac": "02:00:17:00:00:07"}, {"mac": "02:00:17:00:00:08"}]},
             )
             file = directory / template.stem
             file.write_text(text.replace(ARCHIVE, str(archive)))
@@ -57,6 +59,23 @@ def test_the_entry_points_run_what_is_compiled(node: Path) -> None:
         imports = (node / entry).read_text().rpartition("leave(")[0]
         loaded = run(sys.executable, "-IS", "-c", f"{imports}\nprint(sys.modules[main.__module__].__file__)")
         assert loaded.startswith(f"{node}/cloudvip.zip/{sys.implementation.cache_tag}/cloudvip/")
+
+
+def test_network_managers_are_kept_off_every_interface_that_the_node_configures(node: Path) -> None:
+    network, manager = ((node / name).read_text() for name in ("05-cloudvip.network", "90-cloudvip.conf"))
+
+    assert "\nMACAddress=02:00:17:00:00:07 02:00:17:00:00:08\n" in network
+    assert network.endswith("[Link]\nUnmanaged=yes\n")
+    # Added to what others have set, not put in its place.
+    assert manager.endswith("[keyfile]\nunmanaged-devices+=mac:02:00:17:00:00:07;mac:02:00:17:00:00:08\n")
+
+
+def test_interfaces_are_configured_before_the_cluster_starts(node: Path) -> None:
+    unit = (node / "cloudvip-interfaces.service").read_text()
+    order = dict(line.split("=", 1) for line in unit.splitlines() if line.startswith(("Before=", "After=")))
+
+    assert {"network-online.target", "corosync.service", "pacemaker.service"} <= set(order["Before"].split())
+    assert {"systemd-networkd.service", "NetworkManager.service"} <= set(order["After"].split())
 
 
 def test_a_program_that_ends_flushes_what_it_said_and_waits_for_no_thread(node: Path) -> None:

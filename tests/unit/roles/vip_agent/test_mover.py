@@ -235,6 +235,46 @@ def test_failed_claim_leaves_a_group_alone_that_was_held_before(bench: Bench) ->
     assert bench.mover.monitor("main", False).outcome is Outcome.SUCCESS
 
 
+def served_without_a_claim(bench: Bench) -> None:
+    """As a cluster before this one left it: with a prefix that the mover would not have chosen."""
+    for address in (TRANSIT, POD1):
+        bench.ip.addresses[address["interface"]][address["address"]] = 28
+        bench.cloud.private_ips[address["private_ip_id"]]["vnicId"] = VNICS[address["interface"]]
+
+
+def test_adopting_takes_what_is_served_here_for_claimed_and_changes_nothing(bench: Bench) -> None:
+    served_without_a_claim(bench)
+
+    assert bench.mover.adopt("main", 20)
+
+    assert bench.mover.monitor("main", False).outcome is Outcome.SUCCESS
+    assert bench.ip.batches == []
+    assert {call.method for call in bench.cloud.calls} <= {"GET", "POST"}
+    assert not bench.mover.adopt("main", 20)
+    assert bench.mover.release("main").outcome is Outcome.SUCCESS
+    assert not bench.has(POD1["address"])
+
+
+@pytest.mark.parametrize("lacking", ["interface", "cloud", "answer"])
+def test_what_is_not_served_here_as_a_whole_is_not_adopted(bench: Bench, lacking: str) -> None:
+    served_without_a_claim(bench)
+    if lacking == "interface":
+        del bench.ip.addresses["ens5"][POD1["address"]]
+    elif lacking == "cloud":
+        lose(bench, POD1)
+    else:
+        bench.cloud.faults.append(Fault("GET", "/privateIps", 500, None, count=100))
+
+    assert not bench.mover.adopt("main", 20)
+    assert bench.mover.state.claim("main") is None
+    assert bench.ip.batches == []
+
+
+def test_where_nothing_is_served_adopting_asks_nobody(bench: Bench) -> None:
+    assert not bench.mover.adopt("main", 20)
+    assert bench.cloud.calls == []
+
+
 def test_release_makes_no_network_call(bench: Bench) -> None:
     bench.mover.claim("main", 50)
     bench.cloud.calls.clear()

@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import math
 import os
 import re
 from typing import Callable, Sequence, TextIO
@@ -11,6 +12,7 @@ from cloudvip import VERSION, process
 from cloudvip.config import ConfigError, is_group_name
 from cloudvip.doctor import Level, doctor
 from cloudvip.errors import CloudError
+from cloudvip.interfaces import Interfaces, differences
 from cloudvip.lookup import Api, refresh_token
 from cloudvip.model import Outcome
 from cloudvip.mover import Mover, Result
@@ -18,6 +20,9 @@ from cloudvip.netdev import NetdevError
 from cloudvip.status import duration, status, table, verdict
 
 _CLAIM_SECONDS = 60.0
+_ADOPT_SECONDS = 20.0
+# For an interface to appear, at boot.
+_INTERFACES_SECONDS = 30.0
 
 _EXIT = """exit status:
   0  all is well, or done
@@ -38,6 +43,16 @@ _AFTER_CLAIM = (
 _AFTER_RELEASE = "If it runs here, the next monitor finds it gone, and the cluster starts it on a node of its choice."
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of seconds")
+    return seconds
+
+
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     text = "Virtual IP addresses of this node."
@@ -50,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=text, description=text, epilog=_EXIT, formatter_class=raw)
         command.add_argument("--json", action="store_true", help="print JSON")
+        if name == "doctor":
+            text = "look again for that long while something fails that may go away by itself, such as a new policy"
+            command.add_argument("--wait", type=_seconds, default=0.0, metavar="SECONDS", help=text)
     for name, text in (
         ("audit", "whether the interfaces and the cloud agree with what this node has claimed; repairs nothing"),
         ("claim", "move a group here"),
@@ -57,6 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=text, description=text, epilog=_EXIT, formatter_class=raw)
         command.add_argument("group", metavar="GROUP", nargs="?" if name == "audit" else None)
+    text = "claim every group that this node serves already without a claim; moves nothing"
+    commands.add_parser("adopt", help=text, description=text, epilog=_EXIT, formatter_class=raw)
+    text = "the interfaces of VNICs that this node configures: whether they are as they should be"
+    command = commands.add_parser("interfaces", help=text, description=text, epilog=_EXIT, formatter_class=raw)
+    text = "make them so; touches only what differs, and no VIP"
+    command.add_argument("action", metavar="apply", nargs="?", choices=("apply",), help=text)
     token = commands.add_parser("token", help="the token that a takeover signs with").add_subparsers(
         dest="token_command", metavar="COMMAND"
     )
@@ -82,6 +106,12 @@ def main(argv: Sequence[str], output: TextIO, errors: TextIO, make_mover: Callab
             return _token(mover, options, output)
         if options.command == "doctor":
             return _doctor(mover, options, output)
+        if options.command == "adopt":
+            adopted = [name for name in mover.config().groups if mover.adopt(name, _ADOPT_SECONDS)]
+            output.write("".join(f"{name}: adopted\n" for name in adopted))
+            return 0
+        if options.command == "interfaces":
+            return _interfaces(mover, options, output)
         if options.command == "audit":
             return _audit(mover, options, output)
         if options.command == "status":
@@ -139,15 +169,32 @@ def _audit(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:
 
 
 def _doctor(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:
-    findings = doctor(mover)
+    findings = doctor(mover, options.wait)
     if options.json:
         output.write(json.dumps([dict(f._asdict(), level=f.level.value) for f in findings], indent=2) + "\n")
     else:
         for finding in findings:
             output.write(f"{finding.level.value:8}{finding.subject}: {finding.text}\n")
             if finding.remedy:
-                output.write(f"{'':8}-> {finding.remedy}\n")
+                remedy = finding.remedy.replace("\n", f"\n{'':11}")
+                output.write(f"{'':8}-> {remedy}\n")
     return 1 if any(finding.level is Level.FAILURE for finding in findings) else 0
+
+
+def _interfaces(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:
+    desired = mover.config().interfaces
+    interfaces = Interfaces(mover.clock)
+    if options.action == "apply":
+        output.write("".join(f"ip {line}\n" for line in interfaces.apply(desired, _INTERFACES_SECONDS)))
+        return 0
+    current = interfaces.read()
+    for interface in desired:
+        link = current.link(interface.mac)
+        name, vips = link.name if link else interface.mac, ", ".join(interface.vips)
+        output.write(f"{name}: {interface.address}/{interface.prefix}, table {interface.table}, VIPs {vips}\n")
+    wrong = differences(desired, current)
+    output.write("".join(f"{text}\n" for text in wrong))
+    return 1 if wrong else 0
 
 
 def _token(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:

@@ -3,11 +3,13 @@
 
 import json
 import re
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from cloudvip.model import Group, Vip
 
 CONFIG_FILE = "/etc/cloudvip/config.json"
+# The routing tables of the interfaces that the node configures; nothing else may use them.
+TABLES = range(7000, 8000)
 _VERSION = 1
 _GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
@@ -31,11 +33,28 @@ class OciSettings(NamedTuple):
     metadata_url: str
 
 
+class VnicInterface(NamedTuple):
+    """The interface of a VNIC that this node configures, as nothing else does.
+
+    address, prefix: its primary one. gateway: the subnet's virtual router. table: its routing table.
+    vips: the IPv4 addresses of the VIPs on it.
+    """
+
+    mac: str
+    address: str
+    prefix: int
+    gateway: str
+    table: int
+    vips: Tuple[str, ...]
+    mtu: int
+
+
 class Config(NamedTuple):
-    """What the playbook wrote: the cloud, and the VIP groups by name."""
+    """What the playbook wrote: the cloud, the VIP groups by name, and the interfaces that this node configures."""
 
     oci: OciSettings
     groups: Dict[str, Group]
+    interfaces: Tuple[VnicInterface, ...]
 
     def group(self, name: str) -> Group:
         """The group of that name. Raises ConfigError."""
@@ -70,6 +89,17 @@ def _is_ocid(value: str) -> bool:
     return bool(_OCID.match(value))
 
 
+def _is_ipv4(value: str) -> bool:
+    # Imported here: the monitor of a group that is held does not read the configuration, and runs every few seconds.
+    import socket
+
+    try:
+        socket.inet_pton(socket.AF_INET, value)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 class _Reader:
     """Takes checked values out of decoded JSON and knows where in the file it stands."""
 
@@ -98,6 +128,12 @@ class _Reader:
 
     def optional_text(self, key: str) -> Optional[str]:
         return None if self._data.get(key) is None else self.text(key, _is_text, "a text or null")
+
+    def texts(self, key: str, check: Callable[[str], bool], expected: str) -> Tuple[str, ...]:
+        value = self._data.get(key)
+        if not isinstance(value, list) or not all(isinstance(text, str) and check(text) for text in value):
+            raise self.error(key, expected)
+        return tuple(value)
 
     def object(self, key: str) -> "_Reader":
         if key not in self._data:
@@ -141,6 +177,18 @@ def _vip(reader: _Reader) -> Vip:
     )
 
 
+def _interface(reader: _Reader) -> VnicInterface:
+    return VnicInterface(
+        reader.text("mac", _is_mac, "a MAC address in lower case such as 02:00:17:aa:bb:cc"),
+        reader.text("address", _is_ipv4, "an IPv4 address"),
+        reader.number("prefix", 1, 32),
+        reader.text("gateway", _is_ipv4, "an IPv4 address"),
+        reader.number("table", TABLES[0], TABLES[-1]),
+        reader.texts("vips", _is_ipv4, "a list of IPv4 addresses"),
+        reader.number("mtu", 1280, 65535),
+    )
+
+
 def parse(data: Any, where: str) -> Config:
     """Turn decoded JSON into a Config. `where` names the file in messages. Raises ConfigError."""
     top = _Reader(data, where)
@@ -164,7 +212,9 @@ def parse(data: Any, where: str) -> Config:
         group = groups.object(name)
         revision = group.text("revision", _is_text, "a text")
         parsed[name] = Group(name, revision, tuple(_vip(vip) for vip in group.objects("vips")))
-    return Config(settings, parsed)
+    # A configuration written by an earlier version has none.
+    interfaces = top.objects("interfaces") if "interfaces" in top.names() else []
+    return Config(settings, parsed, tuple(_interface(interface) for interface in interfaces))
 
 
 def load(path: str = CONFIG_FILE) -> Config:

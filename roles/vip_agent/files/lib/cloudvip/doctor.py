@@ -4,24 +4,47 @@
 import enum
 import ipaddress
 import json
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+import math
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+from cloudvip.clock import Deadline
 from cloudvip.config import Config, ConfigError
 from cloudvip.errors import CloudError, ErrorKind
-from cloudvip.lookup import Api, Holder, path_of, refresh_token
+from cloudvip.interfaces import Interfaces, differences
+from cloudvip.lookup import REFRESH_SECONDS, Api, Holder, path_of, refresh_token, within
 from cloudvip.metadata import Metadata
 from cloudvip.model import Truth, Vip
 from cloudvip.mover import Mover
 from cloudvip.netdev import Interface, NetdevError, find
 from cloudvip.status import duration
+from cloudvip.transport import Response
 
+# Limits, in seconds: for all that one look asks the API, and for the metadata service.
 _SECONDS = 20.0
+_METADATA_SECONDS = 10.0
+# Between two looks.
+_PAUSE = 3.0
 _IPV4 = "/proc/sys/net/ipv4/"
 _PLAYBOOK = "run the playbook again"
+_MOVE = ("VNIC_ASSIGN", "VNIC_UNASSIGN")
+# By Oracle's policy reference for the core services. UpdateIpv6 needs those of _MOVE only for a move.
+_NEEDED: Dict[str, Tuple[str, ...]] = {
+    "ListPrivateIps": ("PRIVATE_IP_READ",),
+    "GetPrivateIp": ("PRIVATE_IP_READ",),
+    "UpdatePrivateIp": ("PRIVATE_IP_UPDATE", *_MOVE),
+    "ListIpv6s": ("IPV6_READ", "SUBNET_READ"),
+    "GetIpv6": ("IPV6_READ",),
+    "UpdateIpv6": ("IPV6_UPDATE", *_MOVE),
+    "GetVnic": ("VNIC_READ",),
+}
+_REFUSED = (
+    "a policy has to say the next line. A new policy or dynamic group takes up to some minutes to work, a changed "
+    "matching rule up to an hour. Is this instance in the group, and the compartment that of the VIPs and VNICs?\n"
+)
 
 
 class Level(enum.Enum):
-    """FAILURE: a takeover would not work. WARNING: it would, but something is not as it should be."""
+    """FAILURE: a takeover, or the forwarding after it, would not work. WARNING: it would, but something is odd."""
 
     OK = "ok"
     WARNING = "warning"
@@ -29,21 +52,60 @@ class Level(enum.Enum):
 
 
 class Finding(NamedTuple):
-    """One thing that doctor looked at. remedy: what to do about it; empty if all is well."""
+    """One thing that doctor looked at.
+
+    remedy: what to do about it; empty if all is well. temporary: it may go away by itself. operation: the call that
+    was refused. permissions: at least one of these it lacks.
+    """
 
     level: Level
     subject: str
     text: str
     remedy: str = ""
+    temporary: bool = False
+    operation: str = ""
+    permissions: Tuple[str, ...] = ()
 
 
-def doctor(mover: Mover) -> List[Finding]:
-    """All findings, in the order in which a person would look."""
+def doctor(mover: Mover, wait: float = 0.0) -> List[Finding]:
+    """All findings, in the order in which a person would look.
+
+    wait: for how many seconds to look again while there are failures that may go away by themselves. What is returned
+    is the last look.
+    """
+    deadline = Deadline(mover.clock, wait or math.inf)
+    while True:
+        findings = _look(mover, deadline)
+        temporary = any(finding.temporary for finding in findings)
+        # A look that is cut short would say less than this one.
+        if not wait or not temporary or deadline.remaining() < 2 * _PAUSE:
+            return findings
+        mover.clock.sleep(_PAUSE)
+
+
+def _look(mover: Mover, deadline: Deadline) -> List[Finding]:
     try:
         config = mover.config()
     except ConfigError as error:
         return [Finding(Level.FAILURE, "configuration", str(error), _PLAYBOOK)]
-    return _Examination(mover, config).findings
+    return _Examination(mover, config, deadline).findings
+
+
+def statement(permissions: Sequence[str], compartment_id: str = "") -> str:
+    """The policy statement that allows it, with placeholders for what this node does not know."""
+    # A tenancy's root compartment has the tenancy's OCID, and the policy language another word for it.
+    root = compartment_id.startswith("ocid1.tenancy.")
+    scope = "tenancy" if root else f"compartment id {compartment_id or '<compartment>'}"
+    return f"allow dynamic-group <group> to {{{', '.join(permissions)}}} in {scope}"
+
+
+def _answer(
+    api: Api, operation: str, method: str, target: str, body: Any = None, if_match: str = ""
+) -> Union[Response, CloudError]:
+    try:
+        return api.call(operation, method, target, body, if_match)
+    except CloudError as error:
+        return error
 
 
 def _sysctl(name: str) -> str:
@@ -55,8 +117,9 @@ def _sysctl(name: str) -> str:
 
 
 class _Examination:
-    def __init__(self, mover: Mover, config: Config) -> None:
+    def __init__(self, mover: Mover, config: Config, deadline: Deadline) -> None:
         self.findings: List[Finding] = []
+        self._deadline = deadline
         self._mover = mover
         self._config = config
         self._vips = [vip for group in config.groups.values() for vip in group.vips]
@@ -70,8 +133,9 @@ class _Examination:
         self._ok("configuration", f"{groups} group{'s' * (groups != 1)}, {vips} VIP{'s' * (vips != 1)}")
         vnics = self._metadata(config)
         interfaces = self._interfaces(vnics)
+        self._configured(config)
         if self._token(config):
-            api = Api(mover, config.oci, _SECONDS)
+            api = Api(mover, config.oci, self._at_most(_SECONDS))
             held = api.holders(self._vips)
             for vip in self._places.values():
                 self._permissions(api, vip, held[vip.address])
@@ -83,25 +147,51 @@ class _Examination:
         self._holders(config, held)
         self._stale(config, interfaces, vnics)
 
+    def _at_most(self, seconds: float) -> float:
+        return max(0.0, min(seconds, self._deadline.remaining()))
+
     def _ok(self, subject: str, text: str) -> None:
         self.findings.append(Finding(Level.OK, subject, text))
 
     def _warn(self, subject: str, text: str, remedy: str) -> None:
         self.findings.append(Finding(Level.WARNING, subject, text, remedy))
 
-    def _fail(self, subject: str, text: str, remedy: str) -> None:
-        self.findings.append(Finding(Level.FAILURE, subject, text, remedy))
+    def _fail(self, subject: str, text: str, remedy: str, temporary: bool = False) -> None:
+        self.findings.append(Finding(Level.FAILURE, subject, text, remedy, temporary))
+
+    def _refused(self, operation: str, text: str, lacking: Sequence[str] = (), compartment_id: str = "") -> None:
+        """lacking: at least one of these, if that is known to be only a part of what the operation needs."""
+        needed = _NEEDED[operation]
+        permissions = tuple(lacking) or needed
+        text += f"; it needs {', '.join(needed)}"
+        if permissions != needed:
+            text += f", of which it lacks {' or '.join(permissions)}"
+        remedy = _REFUSED + statement(needed, compartment_id)
+        self.findings.append(Finding(Level.FAILURE, operation, text, remedy, True, operation, permissions))
+
+    def _unreachable(self, operation: str, text: str, temporary: bool = True) -> None:
+        self._fail(operation, text, f"does {self._config.oci.endpoint} answer this node at all?", temporary)
+
+    def _failed(
+        self, operation: str, address: str, error: CloudError, lacking: Sequence[str] = (), compartment_id: str = ""
+    ) -> None:
+        if error.kind is ErrorKind.PERMISSION:
+            self._refused(operation, f"{address}: {error}", lacking, compartment_id)
+        else:
+            self._unreachable(operation, f"{address}: {error}", error.kind is not ErrorKind.FATAL)
 
     def _metadata(self, config: Config) -> Optional[Dict[str, Any]]:
         """This node's VNICs by their OCID, as the metadata service knows them; None if it cannot be asked."""
         url, subject = config.oci.metadata_url, "metadata service"
         try:
             service = Metadata(url)
-            instance = service.get("instance/id")
-            vnics = {vnic["vnicId"]: vnic for vnic in json.loads(service.get("vnics/"))}
+            limit = self._at_most(_METADATA_SECONDS)
+            instance, listed = within(limit, lambda: (service.get("instance/id"), service.get("vnics/")))
+            vnics = {vnic["vnicId"]: vnic for vnic in json.loads(listed)}
         except (CloudError, KeyError, TypeError, ValueError) as error:
             remedy = f"as root, curl -H 'Authorization: Bearer Oracle' {url}/instance/id has to print this instance's"
-            self._fail(subject, str(error), remedy + " OCID: look at the route and the firewall, not at proxies")
+            remedy += " OCID: look at the route and the firewall, not at proxies"
+            self._fail(subject, str(error), remedy, temporary=True)
             return None
         if instance != config.oci.instance_id:
             text = f"this is instance {instance}, the configuration is that of {config.oci.instance_id}"
@@ -138,6 +228,21 @@ class _Examination:
                 self._ok(name, f"has {vip.mac}, a carrier and no strict reverse-path check")
         return interfaces
 
+    def _configured(self, config: Config) -> None:
+        """Whether the interfaces that this node configures have their address, table and rules."""
+        if not config.interfaces:
+            return
+        subject = "own interfaces"
+        try:
+            wrong = differences(config.interfaces, Interfaces(self._mover.clock).read())
+        except NetdevError as error:
+            wrong = [str(error)]
+        for text in wrong:
+            self._fail(subject, text, "cloudvip interfaces apply")
+        if not wrong:
+            tables = ", ".join(str(interface.table) for interface in config.interfaces)
+            self._ok(subject, f"have their addresses, rules and tables ({tables})")
+
     def _vnic(self, name: str, vip: Vip, vnic: Optional[Dict[str, Any]]) -> None:
         """Whether a VNIC is this instance's, with the MAC address and the subnet that its VIPs need."""
         if vnic is None:
@@ -156,11 +261,12 @@ class _Examination:
 
     def _token(self, config: Config) -> bool:
         """Whether there is one to sign with."""
+        # A token that was issued before the instance was in its dynamic group is refused for as long as it lives.
+        problem, temporary = "", False
         try:
-            refresh_token(self._mover, config.oci, self._vips)
-            problem = ""
+            refresh_token(self._mover, config.oci, self._vips, self._at_most(REFRESH_SECONDS))
         except CloudError as error:
-            problem = str(error)
+            problem, temporary = str(error), error.kind is not ErrorKind.FATAL
         credential = Api(self._mover, config.oci, 0).session.cached()
         left = credential.expires - self._mover.clock.now() if credential else 0.0
         if not problem:
@@ -168,44 +274,54 @@ class _Examination:
             return True
         remedy = "is the federation endpoint reachable, the clock right, the metadata service in order?"
         state = f"the present one has {duration(left)} left" if left > 0 else "and there is none that lives"
-        self._fail("token", f"cannot be renewed, {state}: {problem}", remedy)
+        self._fail("token", f"cannot be renewed, {state}: {problem}", remedy, temporary)
         return left > 0
 
     def _permissions(self, api: Api, vip: Vip, holder: Holder) -> None:
-        """Try every operation of a takeover on one VIP, the write in such a way that it changes nothing."""
-        kind, use, allow = (
-            ("Ipv6", "manage ipv6s", "IPV6") if vip.ipv6 else ("PrivateIp", "use private-ips", "PRIVATE_IP")
-        )
-        permission = (
-            f"{_PLAYBOOK}: the policy has to let this node's dynamic group {use} ({allow}_READ, {allow}_UPDATE) and "
-            "use vnics (VNIC_ASSIGN, VNIC_UNASSIGN) in the compartment"
-        ) + ", and inspect virtual-network-family" * vip.ipv6
-        unreachable = f"does {self._config.oci.endpoint} answer this node at all?"
-        if holder.truth is Truth.UNKNOWN:
-            text = f"subnet of {vip.address}: {holder.detail}"
-            self._fail(f"List{kind}s", text, permission if holder.refused else unreachable)
+        """Try every operation of a takeover on one VIP, the writes in such a way that they change nothing."""
+        kind, address, target = "Ipv6" if vip.ipv6 else "PrivateIp", vip.address, path_of(vip.ipv6)
+        listing, reading, writing = f"List{kind}s", "Get" + kind, "Update" + kind
+        if holder.truth is Truth.UNKNOWN and not holder.refused:
+            self._unreachable(listing, f"subnet of {address}: {holder.detail}")
             return
-        self._ok(f"List{kind}s", f"allowed in the subnet of {vip.address}")
-        what = "Get" + kind
-        target = f"{path_of(vip.ipv6)}/{vip.private_ip_id}"
+        target += "/" + vip.private_ip_id
+        read = _answer(api, reading, "GET", target)
+        if holder.refused:
+            known = () if isinstance(read, CloudError) else _NEEDED[reading]
+            lacking = [permission for permission in _NEEDED[listing] if permission not in known]
+            self._refused(listing, f"subnet of {address}: {holder.detail}", lacking)
+        else:
+            self._ok(listing, f"allowed in the subnet of {address}")
+        if isinstance(read, CloudError):
+            if holder.detail and not holder.refused:
+                self._fail(reading, f"{address}: {read}", _PLAYBOOK)
+            else:
+                self._failed(reading, address, read)
+            return
         try:
-            answer = api.call(what, "GET", target)
-            vnic_id, etag = answer.json()["vnicId"], answer.headers.get("etag", "")
-            self._ok(what, f"allowed for {vip.address}")
-            what = "Update" + kind
-            # It names the VNIC that has the VIP already, and if another node takes the VIP over at this very moment,
-            # the etag is no longer the object's and the request is refused.
-            body = {"vnicId": vnic_id} if vnic_id else {"lifetime": "RESERVED"}
-            api.call(what, "PUT", target, body, if_match=etag or "none")
-        except CloudError as error:
-            if error.kind is not ErrorKind.CONFLICT:
-                refused = error.kind is ErrorKind.PERMISSION
-                self._fail(what, f"{vip.address}: {error}", permission if refused else unreachable)
-                return
-        except (KeyError, TypeError):
-            self._fail(what, f"{vip.address}: the answer is not a private IP", unreachable)
+            found = read.json()
+            vnic_id, as_it_is = found["vnicId"], {"lifetime": found["lifetime"]}
+            compartment_id = str(found["compartmentId"])
+        except (CloudError, KeyError, TypeError):
+            self._unreachable(reading, f"{address}: the answer is not a private IP")
             return
-        self._ok(what, f"allowed for {vip.address} (it was left where it is)")
+        self._ok(reading, f"allowed for {address}")
+        # It names the VNIC that has the VIP already, and if another node takes the VIP over at this very moment, the
+        # etag is no longer the object's and the request is refused.
+        etag = read.headers.get("etag") or "none"
+        write = _answer(api, writing, "PUT", target, {"vnicId": vnic_id} if vnic_id else as_it_is, etag)
+        if not isinstance(write, CloudError) or write.kind is ErrorKind.CONFLICT:
+            untried = f"; {' and '.join(_MOVE)} can only be tried while a VNIC has it" * (vip.ipv6 and not vnic_id)
+            self._ok(writing, f"allowed for {address} (it was left where it is{untried})")
+            return
+        part: Tuple[str, ...] = ()
+        if vip.ipv6 and write.kind is ErrorKind.PERMISSION:
+            alone = _answer(api, writing, "PUT", target, as_it_is, etag) if vnic_id else write
+            if not isinstance(alone, CloudError):
+                part = _MOVE
+            elif alone.kind is ErrorKind.PERMISSION:
+                part = ("IPV6_UPDATE",)
+        self._failed(writing, address, write, part, compartment_id)
 
     def _clock(self, api: Api) -> None:
         if not api.skew:
@@ -223,7 +339,10 @@ class _Examination:
             try:
                 checked = not api.call("GetVnic", "GET", "vnics/" + vnic_id).json()["skipSourceDestCheck"]
             except (CloudError, KeyError, TypeError) as error:
-                self._warn(subject, f"cannot be read: {error}", "allow VNIC_READ, or look at the VNIC in the console")
+                if isinstance(error, CloudError) and error.kind is ErrorKind.PERMISSION:
+                    self._refused("GetVnic", f"{subject}: {error}")
+                else:
+                    self._warn(subject, f"cannot be read: {error}", "look at the VNIC in the console")
                 continue
             if checked:
                 text = "is on, so the cloud drops what this node forwards"

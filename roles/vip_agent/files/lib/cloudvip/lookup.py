@@ -4,7 +4,7 @@
 import ipaddress
 import json
 import threading
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from cloudvip.clock import Deadline
 from cloudvip.config import OciSettings
@@ -16,7 +16,11 @@ from cloudvip.oci import Oci, quote
 from cloudvip.signing import Request, signed_call
 from cloudvip.transport import Endpoint, Response, check
 
-_REFRESH_SECONDS = 20.0
+_T = TypeVar("_T")
+
+REFRESH_SECONDS = 60.0
+"""How long a renewal of the token may take, with all that it asks for."""
+_ACCEPT_SECONDS = 20.0
 
 
 class Holder(NamedTuple):
@@ -49,15 +53,21 @@ class Api:
 
     def call(self, what: str, method: str, path: str, body: Any = None, if_match: str = "") -> Response:
         """One call. Raises CloudError."""
-        credential = self.session.credential()
+        credential = within(self._left(what), self.session.credential)
         data = b"" if body is None else json.dumps(body).encode("ascii")
         request = Request(method, "/20160918/" + path, self._endpoint.netloc, data, if_match)
-        left = max(self._deadline.remaining(), 0.1)
+        left = self._left(what)
         try:
             response = signed_call(self._endpoint, request, credential.key_id, credential.key, self._clock, left)
         except CloudError as error:
             raise CloudError(error.kind, f"{what}: {error}") from error
         return check(response, what)
+
+    def _left(self, what: str) -> float:
+        left = self._deadline.remaining()
+        if left <= 0:
+            raise CloudError(ErrorKind.RETRYABLE, f"{what}: no time left")
+        return left
 
     def addresses(self, ipv6: bool, subnet_id: str) -> List[Any]:
         """All addresses of a subnet, by as many pages as it takes. Raises CloudError."""
@@ -95,6 +105,32 @@ class Api:
         return {vip.address: found.get(vip.address, late) for vip in vips}
 
 
+def within(seconds: float, work: Callable[[], _T]) -> _T:
+    """What `work` returns, if it does in time. For work whose own time limits add up to more; it goes on unwatched.
+
+    Raises CloudError: that of `work`, or one that says that the time is over.
+    """
+    if seconds <= 0:
+        raise CloudError(ErrorKind.RETRYABLE, "no time left")
+    results: List[_T] = []
+    failures: List[CloudError] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except CloudError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failures:
+        raise failures[0]
+    if not results:
+        raise CloudError(ErrorKind.RETRYABLE, f"no answer within {seconds:.0f} s")
+    return results[0]
+
+
 def path_of(ipv6: bool) -> str:
     """The part of the API's paths that names the kind of object."""
     return "ipv6" if ipv6 else "privateIps"
@@ -116,9 +152,13 @@ def _holder(vip: Vip, items: List[Any]) -> Holder:
     return Holder(Truth.HERE if vnic_id == vip.vnic_id else Truth.ELSEWHERE, vnic_id, detail)
 
 
-def refresh_token(mover: Mover, settings: OciSettings, vips: Sequence[Vip]) -> None:
+def refresh_token(mover: Mover, settings: OciSettings, vips: Sequence[Vip], seconds: float = REFRESH_SECONDS) -> None:
     """Get a new token and keep it if the API accepts it; until then the old one stays. Raises CloudError."""
     client = Oci(settings, mover.state, mover.clock)
-    deadline = Deadline(mover.clock, _REFRESH_SECONDS)
-    client.session.refresh(lambda fresh: not vips or client.accepts(fresh, vips[0].vnic_id, deadline))
-    client.remember_address()
+    deadline = Deadline(mover.clock, min(seconds, _ACCEPT_SECONDS))
+
+    def refresh() -> None:
+        client.session.refresh(lambda fresh: not vips or client.accepts(fresh, vips[0].vnic_id, deadline))
+        client.remember_address()
+
+    within(seconds, refresh)

@@ -30,6 +30,7 @@ class Operation(enum.Enum):
     """What is asked for."""
 
     CLAIM = "claim"
+    ADOPT = "adopt"
     RELEASE = "release"
     MONITOR = "monitor"
     AUDIT = "audit"

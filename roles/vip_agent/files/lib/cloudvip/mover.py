@@ -173,6 +173,33 @@ class Mover:
         """
         return self._alone(Operation.APPLY, name, seconds, self._apply)
 
+    def adopt(self, name: str, seconds: float) -> bool:
+        """Claim a group that this node serves already without a claim, as before a cluster was there. Moves nothing.
+
+        Only if every address is on its interface and the cloud delivers every one here: a cluster that finds the claim
+        takes the group for running and leaves it where it is. Without such a group the cloud is not asked.
+        seconds: how long it may take. Returns whether there is a claim now that was not. Raises ConfigError, OSError.
+        """
+        config = self.config()
+        group = config.group(name)
+        began = self.clock.monotonic()
+        try:
+            lock = self.state.lock(name)
+        except BusyError:
+            return False
+        with lock:
+            if self.state.has_claim(name):
+                return False
+            if any(s.local is not Truth.HERE for s in sightings(group, None, self._interfaces())):
+                return False
+            located = self.cloud(config).locate(group.vips, Deadline(self.clock, seconds))
+            if any(located[vip.address].truth is not Truth.HERE for vip in group.vips):
+                return False
+            since = dict.fromkeys([vip.address for vip in group.vips], self.clock.now())
+            self.state.write_claim(Claim(name, group.revision, True, group.vips, {}, since))
+        self._end(Operation.ADOPT, name, Result(Outcome.SUCCESS), began, {"vips": len(group.vips)})
+        return True
+
     def _alone(self, operation: Operation, name: str, seconds: float, work: _Work) -> Result:
         """Do something to a group while no other process on this node does, and log how it ended."""
         began = self.clock.monotonic()

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`tasks_from: verify`, played on this machine with a program that prints a status in the place of the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[4]
+VNIC = "ocid1.vnic.oc99.lab.a5"
+MODEL = {
+    "nodes": ["vr1"],
+    "groups": [{"name": "main", "vips": [{"address": "10.0.0.4", "bindings": {"vr1": {"vnic_id": VNIC}}}]}],
+}
+
+
+def status(**changes: Any) -> dict[str, Any]:
+    """What the holder's command prints."""
+    where = {"cloud": "here", "cloud_vnic_id": VNIC, "local": "here", "claimed": True, "pending": None, "detail": ""}
+    vip = {"address": "10.0.0.4", "interface": "ens5", "wanted": True, **where, **changes}
+    return {"groups": {"main": {"revision": "r1", "claimed_revision": "r1", "vips": [vip]}}}
+
+
+def verify(folder: Path, timeout: int, *commands: str) -> tuple[bool, str, int]:
+    """Play it with a command of these lines; whether all was well, what was printed, and how often it was run."""
+    command, runs = folder / "cloudvip", folder / "runs"
+    command.write_text("\n".join(["#!/bin/sh", f"echo >> {runs}", *commands]))
+    command.chmod(0o755)
+    tasks = (ROOT / "roles/vip_agent/tasks/verify.yml").read_text()
+    assert "/usr/sbin/cloudvip" in tasks
+    (folder / "verify.yml").write_text(tasks.replace("/usr/sbin/cloudvip", str(command)))
+    play = {"hosts": "vr1", "gather_facts": False, "tasks": [{"import_tasks": "verify.yml"}]}
+    (folder / "play.yml").write_text(json.dumps([play]))
+    variables = {"vip_agent_model": MODEL, "vip_agent_node": "vr1", "vip_agent_verify_timeout": timeout}
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            str(folder / "play.yml"),
+            "--inventory=vr1,",
+            "--extra-vars=" + json.dumps({**variables, **here}),
+        ],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode == 0, done.stdout + done.stderr, len(runs.read_text().splitlines())
+
+
+def test_a_vip_that_is_where_it_should_be(tmp_path: Path) -> None:
+    good, output, runs = verify(tmp_path, 120, f"echo {shlex.quote(json.dumps(status()))}")
+
+    assert (good, runs) == (True, 1), output
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"local": "elsewhere"}, "the cloud delivers 10.0.0.4 here, but ens5 does not have it"),
+        ({"cloud": "unknown", "detail": "no answer within 5 s"}, "is unknown: no answer within 5 s"),
+    ],
+)
+def test_when_the_time_is_over_it_says_what_does_not_agree(
+    tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    good, output, runs = verify(tmp_path, 0, f"echo {shlex.quote(json.dumps(status(**changes)))}")
+
+    assert (good, runs) == (False, 1)
+    assert problem in output
+
+
+def test_when_the_time_is_over_it_says_why_the_command_fails(tmp_path: Path) -> None:
+    good, output, runs = verify(tmp_path, 0, "echo no configuration >&2", "exit 1")
+
+    assert (good, runs) == (False, 1)
+    assert "no configuration" in output
