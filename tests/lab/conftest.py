@@ -30,8 +30,8 @@ _ENVIRONMENT = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_CO
 T = TypeVar("T")
 # What needs bare nodes comes first, so that the cluster is built once.
 _ORDER = [
-    "lifecycle", "cloud_semantics", "playbook", "failover", "failures", "outages", "campaign", "sdk_and_cli",
-    "pair", "pair_failures",
+    "lifecycle", "cloud_semantics", "adoption", "playbook", "permissions", "pods", "failover", "failures", "outages",
+    "campaign", "sdk_and_cli", "pair", "pair_failures",
 ]  # fmt: skip
 _RECAP = re.compile(r"^(\S+)\s*: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
@@ -148,8 +148,19 @@ class Lab:
 
     def network(self) -> oci.core.VirtualNetworkClient:
         """The cloud's API as its administrator sees it, through the unmodified SDK."""
+        return self._client(oci.core.VirtualNetworkClient)
+
+    def compute(self) -> oci.core.ComputeClient:
+        """The part of it that is about instances."""
+        return self._client(oci.core.ComputeClient)
+
+    def identity(self) -> oci.identity.IdentityClient:
+        """The part of it that is about who may do what."""
+        return self._client(oci.identity.IdentityClient)
+
+    def _client(self, factory: Any) -> Any:
         config = oci.config.from_file(str(paths.STATE / "oci" / "config"))
-        client = oci.core.VirtualNetworkClient(config, service_endpoint=f"https://{API_ADDRESS}")
+        client = factory(config, service_endpoint=f"https://{API_ADDRESS}")
         client.base_client.session.trust_env = False  # REQUESTS_CA_BUNDLE would win over what is set here
         client.base_client.session.verify = str(paths.STATE / "pki" / "ca.pem")
         return client

@@ -77,14 +77,14 @@ class TestConverged:
     def test_a_vip_comes_and_goes_and_the_others_lose_no_packet(self, lab: Lab) -> None:
         before = ids(lab)
         holder = lab.holders()[VIPS[0]["address"]]
-        added = probed(lab, *vips(EXTRA))
+        added = probed(lab, EXTRA["address"], *vips(EXTRA))
         assert added == {}
         assert lab.holders()[EXTRA["address"]] == holder
         assert interfaces_with(lab, EXTRA["address"]) == [holder]
         assert {a: i for a, i in ids(lab).items() if a in before} == before
         again = lab.converge(INVENTORY, *vips(EXTRA))
         assert set(again.changed.values()) == {0}, again.output
-        removed = probed(lab, *vips({**EXTRA, "state": "absent"}))
+        removed = probed(lab, EXTRA["address"], *vips({**EXTRA, "state": "absent"}))
         assert removed == {}
         assert ids(lab) == before
         assert interfaces_with(lab, EXTRA["address"]) == []
@@ -145,9 +145,9 @@ class TestConverged:
         assert set(play.changed.values()) <= {0}
 
 
-def probed(lab: Lab, *arguments: str) -> dict[str, int]:
+def probed(lab: Lab, address: str, *arguments: str) -> dict[str, int]:
     """Run the playbook under a 10 ms probe of all but the VIP that comes and goes. Returns target -> lost packets."""
-    targets = [t for t in plan_targets(lab.control.status()) if t.address != EXTRA["address"]]
+    targets = [t for t in plan_targets(lab.control.status()) if t.address != address]
     with Probe(targets) as probe:
         lab.converge(INVENTORY, *arguments)
     measured = {t.name: probe.measure(t) for t in targets}

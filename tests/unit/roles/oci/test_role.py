@@ -21,7 +21,8 @@ from lab.topology import Topology, load
 
 ROOT = Path(__file__).parents[4]
 NODES = ("vr1", "vr2", "vr3")
-POD1, POD2 = "10.0.0.4", "10.0.0.36"
+# No route of the topology leads to POD 2's: what something refers to is not removed.
+POD1, POD2 = "10.0.0.4", "10.0.0.40"
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +60,19 @@ class Player:
             for v in self.topology.instance(node).vnics
             if v.interface == interface
         }
-        more = {"prefix": 28, "display_name": f"vrouters-{name}", "tags": {}, "group": "main", "bindings": bindings}
-        return {"name": name, "address": address, "state": state, **more}
+        return {
+            "name": name,
+            "address": address,
+            "prefix": 28,
+            "state": state,
+            "display_name": f"vrouters-{name}",
+            "tags": {},
+            "public_ip": False,
+            "routes": [],
+            "subnet_id": None,
+            "group": "main",
+            "bindings": bindings,
+        }
 
     def model(self, *vips: dict[str, Any]) -> dict[str, Any]:
         present = [v for v in vips if v["state"] == "present"]
@@ -81,12 +93,24 @@ class Player:
                     "instance_id": self.topology.instance(node).id,
                     "tenancy_id": TENANCY_ID,
                     "compartment_id": COMPARTMENT_ID,
+                    "vnics": [
+                        {
+                            "vnic_id": v.id,
+                            "mac": v.mac,
+                            "private_ip": str(v.address),
+                            "subnet_cidr": str(self.topology.subnet(v.subnet).cidr),
+                            "virtual_router_ip": str(self.topology.subnet(v.subnet).gateway),
+                            "interface": v.interface,
+                        }
+                        for v in self.topology.instance(node).vnics
+                    ],
                 },
             }
             for node in NODES
         }
         settings = {
             "cloudvip_model": model,
+            "cloudvip_cluster": "vrouters",
             "cloudvip_nodes": list(NODES),
             "cloudvip_oci_config_file": str(self.lab.sdk_config_file),
             "cloudvip_oci_endpoint": self.lab.url,
@@ -132,21 +156,79 @@ def test_what_check_mode_predicts_is_done_once(player: Player) -> None:
     cloud = player.lab.cloud
 
     predicted = player.play(model, "--check", "--diff")
-    assert (predicted.good, predicted.changed) == (True, 4), predicted.output
-    assert (len(cloud.dynamic_groups), len(cloud.policies), len(addresses(player.lab))) == (0, 0, 0)
+    assert (predicted.good, predicted.changed) == (True, 5), predicted.output
+    assert (len(cloud.iam.dynamic_groups), len(cloud.iam.policies), len(addresses(player.lab))) == (0, 0, 0)
 
     made = player.play(model)
-    assert (made.good, made.changed) == (True, 4), made.output
+    assert (made.good, made.changed) == (True, 5), made.output
     assert {a: p.lifetime for a, p in addresses(player.lab).items()} == {POD1: "RESERVED", POD2: "RESERVED"}
     forwarding = {(v.instance, v.interface) for v in cloud.vnics.values() if v.skip_source_dest_check}
     assert forwarding == {(node, interface) for node in NODES for interface in ("ens5", "ens6")}
-    granted = {node: cloud.groups_of(cloud.instance_named(node)) for node in (*NODES, "pod1-client")}
-    assert {name for _, name in granted["vr1"]} == {"cloudvip-vrouters"}
+    granted = {node: cloud.iam.groups_of(cloud.instance_named(node).id) for node in (*NODES, "pod1-client")}
+    assert {group.name for group in granted["vr1"]} == {"cloudvip-vrouters"}
     assert granted["vr1"] == granted["vr2"] == granted["vr3"]
     assert not granted["pod1-client"]
 
     again = player.play(model, "--check", "--diff")
     assert (again.good, again.changed) == (True, 0), again.output
+
+
+DESTINATION, WEB = "192.0.2.0/24", "10.0.0.9"
+
+
+def test_a_public_ip_and_a_route_come_and_go_with_their_vip(player: Player) -> None:
+    cloud = player.lab.cloud
+    table = next(t.id for t in cloud.route_tables.values() if t.subnet == "isv")
+    before = cloud.route_tables[table].rules
+    routes = [{"route_table_id": table, "destination": DESTINATION}]
+    # Nothing of the topology leads to this address.
+    web = {**player.vip("web", WEB, "ens5"), "public_ip": True, "routes": routes}
+
+    made = player.play(player.model(web))
+    assert made.good, made.output
+    object_id = addresses(player.lab)[WEB].id
+    assert [p.private_ip_id for p in cloud.public_ips.values()] == [object_id]
+    assert (DESTINATION, object_id) in {
+        (str(r.destination), r.network_entity_id) for r in cloud.route_tables[table].rules
+    }
+    again = player.play(player.model(web), "--check")
+    assert (again.good, again.changed) == (True, 0), again.output
+
+    gone = player.play(player.model({**web, "state": "absent"}), tasks="absent")
+    assert gone.good, gone.output
+    assert addresses(player.lab) == {}
+    assert not cloud.public_ips
+    assert cloud.route_tables[table].rules == before
+
+
+def test_the_nodes_are_put_into_a_group_that_lets_them_talk_to_each_other_only(player: Player) -> None:
+    model = player.model(player.vip("pod1", POD1, "ens5"))
+    assert player.play(model).good
+
+    (group,) = player.lab.cloud.network_security_groups.values()
+    members = {(v.instance, v.interface) for v in player.lab.cloud.vnics.values() if group.id in v.nsg_ids}
+    assert members == {(node, "ens3") for node in NODES}
+    assert group.rules
+    assert {r.peer for r in group.rules} == {group.id}
+
+
+def test_a_switch_leaves_security_to_the_user(player: Player) -> None:
+    assert player.play(player.model(player.vip("pod1", POD1, "ens5")), cloudvip_oci_security=False).good
+
+    assert not player.lab.cloud.network_security_groups
+
+
+def pods(**changes: str) -> list[dict[str, Any]]:
+    return [{"name": "pod2", "address": POD2, "prefix": 28, "subnet_id": "ocid1.subnet.x", **changes}]
+
+
+def test_nodes_that_have_the_vnics_of_a_pod_get_no_others(player: Player) -> None:
+    player.lab.call(player.lab.events.clear)
+
+    played = player.play({}, tasks="pods", cloudvip_pods=pods())
+
+    assert (played.good, played.changed) == (True, 0), played.output
+    assert player.lab.events == []
 
 
 def test_an_address_goes_only_when_the_cluster_has_let_it_go(player: Player) -> None:
@@ -173,7 +255,7 @@ def test_an_address_of_someone_else_is_refused_before_anything_is_created(player
 
     assert not played.good
     assert f"cloudvip_vips (pod1).address = '{POD1}': expected an address that nothing uses" in played.output
-    assert not player.lab.cloud.dynamic_groups
+    assert not player.lab.cloud.iam.dynamic_groups
 
 
 def test_a_placeholder_is_refused_before_anything_is_asked(player: Player) -> None:
