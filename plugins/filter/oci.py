@@ -22,7 +22,8 @@ def oci_private_ip_requests(model: Mapping[str, Any], state: str | None = None) 
     return [
         {
             "address": vip["address"],
-            "vnic_ids": [vip["bindings"][node]["vnic_id"] for node in model["nodes"]],
+            # A node may have lost its VNIC for an absent POD already.
+            "vnic_ids": [vip["bindings"][node]["vnic_id"] for node in model["nodes"] if node in vip["bindings"]],
             "state": vip["state"],
             "display_name": vip["display_name"],
             "tags": dict(vip["tags"]),
@@ -36,6 +37,7 @@ def oci_public_ip_requests(
     model: Mapping[str, Any], private_ips: Mapping[str, Mapping[str, Any]], state: str
 ) -> list[dict[str, Any]]:
     """Return the option `public_ips` of `cloudvip.ha.oci_public_ip` for the VIPs that have one."""
+    # A public IP of an absent VIP is known by the private IP: of the same name, there may be others.
     return [
         {
             "private_ip_id": _object_id(vip, private_ips),
@@ -45,7 +47,7 @@ def oci_public_ip_requests(
             "label": f"cloudvip_vips ({vip['name']}).public_ip",
         }
         for vip in _vips(model, state)
-        if vip["public_ip"]
+        if vip["public_ip"] and (state == "present" or _object_id(vip, private_ips))
     ]
 
 
@@ -76,34 +78,38 @@ def oci_new_vnics(
     """Return the option `attachments` of `cloudvip.ha.oci_vnic_attachment` for the PODs that a node has no VNIC for."""
     wanted: dict[tuple[str, str], dict[str, Any]] = {}
     for pod in pods:
-        if pod.get("state", "present") != "present":
+        if (pod.get("state") or "present") != "present":
             continue
         address = ip_address(str(pod["address"]))
         for node, fact in vnics.items():
             if any(_model.Vnic.from_fact(vnic).network_of(address) for vnic in fact["vnics"]):
                 continue
             attachment = _attachment(fact["instance_id"], pod["subnet_id"], cluster, pod["name"], node, "present")
-            wanted.setdefault((fact["instance_id"], pod["subnet_id"]), attachment)
+            wanted.setdefault((node, pod["subnet_id"]), attachment)
     return list(wanted.values())
 
 
 def oci_old_vnics(model: Mapping[str, Any], vnics: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the option `attachments` of `cloudvip.ha.oci_vnic_attachment` for the VNICs of absent PODs."""
     used = {b["vnic_id"] for vip in _vips(model, "present") for b in vip["bindings"].values()}
-    return [
-        _attachment(vnics[node]["instance_id"], vip["subnet_id"], model["cluster"], vip["name"], node, "absent")
+    unwanted = {
+        (node, vip["subnet_id"]): _attachment(
+            vnics[node]["instance_id"], vip["subnet_id"], model["cluster"], vip["name"], node, "absent"
+        )
         for vip in _vips(model, "absent")
         if vip["subnet_id"] is not None
         for node, binding in vip["bindings"].items()
         if binding["vnic_id"] not in used
-    ]
+    }
+    return list(unwanted.values())
 
 
 def _attachment(instance_id: str, subnet_id: str, cluster: str, pod: str, node: str, state: str) -> dict[str, Any]:
     return {
         "instance_id": instance_id,
         "subnet_id": subnet_id,
-        "display_name": f"{cluster}-{pod}",
+        # PODs of one subnet share a VNIC, whichever of them came first.
+        "display_name": f"{cluster}-{subnet_id[-8:]}",
         "state": state,
         "label": f"cloudvip_pods ({pod}) on {node}",
     }
@@ -139,7 +145,8 @@ def oci_statements(dynamic_group_id: str | None, compartment_id: str, features: 
 def oci_features(model: Mapping[str, Any]) -> list[str]:
     """Return what the nodes need to be permitted for the VIPs of the model, for `oci_statements`."""
     versions = {ip_address(vip["address"]).version for vip in _vips(model)}
-    return ["move"] * (4 in versions) + ["ipv6"] * (6 in versions)
+    # A policy has to have a statement, also while the cluster has no VIP.
+    return ["move"] * (versions != {6}) + ["ipv6"] * (6 in versions)
 
 
 def oci_peer_rules(engine: str) -> list[dict[str, Any]]:

@@ -251,10 +251,11 @@ def _network(vip: Vip) -> Network:
 
 
 def _unattached(vip: Vip, vnics: Mapping[str, Sequence[Vnic]], predicted: bool) -> bool:
-    """Whether a POD has nodes without a VNIC: one that is gone for good, or (predicted) one that is to come."""
+    """Whether a POD is left out for its VNICs: if absent, when the last is gone; if predicted, when one is to come."""
     if vip.subnet_id is None or (vip.state == "present" and not predicted):
         return False
-    return any(not any(vnic.network_of(vip.address) for vnic in own) for own in vnics.values())
+    attached = [any(vnic.network_of(vip.address) for vnic in own) for own in vnics.values()]
+    return not any(attached) if vip.state == "absent" else not all(attached)
 
 
 def _check_placeholders(values: object, problems: Problems, path: str = "") -> None:
@@ -447,10 +448,15 @@ def _check_duplicates(vips: Sequence[Vip], problems: Problems) -> None:
             if vip.address == other.address:
                 expectation = f"an address of its own: {other.label} has this one"
                 problems.add(f"{vip.label}.address", str(vip.address), expectation)
-            for route in vip.routes:
-                if route in other.routes:
-                    expectation = f"one VIP per table and destination: {other.label} has this one"
-                    problems.add(f"{vip.label}.routes", f"{route.destination} in {route.route_table_id}", expectation)
+            if vip.public_ip and other.public_ip and vip.display_name == other.display_name:
+                expectation = f"a name of its own, by which its public IP is found: {other.label} has this one"
+                problems.add(f"{vip.label}.display_name", vip.display_name, expectation)
+        routes = [(route, other.label) for other in vips[:index] for route in other.routes]
+        for position, route in enumerate(vip.routes):
+            taken = dict([*routes, *((r, vip.label) for r in vip.routes[:position])])
+            if route in taken:
+                expectation = f"one VIP per table and destination: {taken[route]} has this one"
+                problems.add(f"{vip.label}.routes", f"{route.destination} in {route.route_table_id}", expectation)
 
 
 def _preferred_nodes(vips: Sequence[Vip], nodes: Sequence[str], problems: Problems) -> dict[str, str]:
@@ -485,6 +491,9 @@ def _bind(vip: Vip, vnics: Mapping[str, Sequence[Vnic]], problems: Problems) -> 
     for node, own in vnics.items():
         holders = [vnic for vnic in own if vnic.network_of(vip.address)]
         if not holders:
+            if vip.subnet_id is not None and vip.state == "absent":
+                # Its removal broke off between two nodes.
+                continue
             subnets = ", ".join(
                 f"{vnic.interface or vnic.mac} {network}"
                 for vnic in own

@@ -35,7 +35,7 @@ options:
     type: str
     required: true
   vcn_id:
-    description: The OCID of the VCN. Either this or O(subnet_id) is needed.
+    description: The OCID of the VCN. Without it and O(subnet_id), it is the VCN of the first of O(vnic_ids).
     type: str
   subnet_id:
     description: The OCID of a subnet of the VCN.
@@ -157,13 +157,13 @@ network_security_group:
     vnic_ids: [ocid1.vnic.oc1.iad.aaaa, ocid1.vnic.oc1.iad.bbbb]
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._oci import session
-from ..module_utils._oci.errors import PlanError
+from ..module_utils._oci.errors import OciError, PlanError
 from ..module_utils._oci.network_security_group import (
     Member,
     NetworkSecurityGroup,
@@ -204,6 +204,15 @@ def apply(
     return group_id
 
 
+def vcn_of(cloud: session.Cloud, subnet_id: str | None, vnic_ids: Sequence[str]) -> str:
+    """The VCN of a subnet, or else of the first VNIC. Raises OciError when there is neither."""
+    if subnet_id is None:
+        if not vnic_ids:
+            raise OciError("vnic_ids = []: expected at least one VNIC where neither vcn_id nor subnet_id is given")
+        subnet_id = cloud.network.vnic(vnic_ids[0]).subnet_id
+    return cloud.network.subnet(subnet_id).vcn_id
+
+
 def main(connect: Callable[[AnsibleModule], session.Cloud] = session.connect) -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -227,7 +236,7 @@ def main(connect: Callable[[AnsibleModule], session.Cloud] = session.connect) ->
             vnic_ids={"type": "list", "elements": "str"},
         ),
         mutually_exclusive=[("vcn_id", "subnet_id")],
-        required_one_of=[("vcn_id", "subnet_id")],
+        required_one_of=[("vcn_id", "subnet_id", "vnic_ids")],
         supports_check_mode=True,
     )
     params = module.params
@@ -238,7 +247,7 @@ def main(connect: Callable[[AnsibleModule], session.Cloud] = session.connect) ->
         request = Request(name, params["state"], rules, vnic_ids)
         cloud = connect(module)
         security = cloud.security
-        vcn_id = params["vcn_id"] or cloud.network.subnet(params["subnet_id"]).vcn_id
+        vcn_id = params["vcn_id"] or vcn_of(cloud, params["subnet_id"], vnic_ids or ())
         current = the_one(name, security.groups(compartment_id, vcn_id, name))
         members = {vnic_id: security.member(vnic_id) for vnic_id in affected(request, current)}
         todo = plan(request, current, members)

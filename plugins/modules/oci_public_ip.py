@@ -50,7 +50,8 @@ options:
         description:
           - Whether the public IP is to exist.
           - V(absent) unassigns and deletes the public IP of this name. One of another name is left alone, and it is an
-            error when it belongs to another private IP than O(public_ips[].private_ip_id), if that is given.
+            error when it belongs to another private IP than O(public_ips[].private_ip_id). Without that, only one that
+            is not assigned is deleted.
         type: str
         choices: [present, absent]
         default: present

@@ -171,12 +171,13 @@ def _found(request: Request, current: Iterable[PublicIp]) -> PublicIp | None:
         if mine is not None and (request.state == "present" or mine in named):
             return mine
     free = [p for p in named if p.private_ip_id is None]
-    if request.state == "absent" and request.private_ip_id is None:
-        free = named
     if len(free) > 1:
         raise ValueError(f"expected one reserved public IP of this name, not {', '.join(map(str, free))}")
     if free or not named:
         return next(iter(free), None)
+    if request.state == "absent" and request.private_ip_id is None:
+        # What uses it need not be what it was made for.
+        return None
     used = ", ".join(f"{p} is assigned to {p.private_ip_id}" for p in named)
     raise ValueError(f"expected a public IP that is free or assigned to {request.private_ip_id}; {used}")
 
@@ -186,9 +187,9 @@ def _action(request: Request, found: PublicIp | None) -> Action | None:
         return None if found is None else Delete(found)
     if found is None:
         return Create(request.display_name, request.private_ip_id, request.tags)
+    # One that somebody else has given to the private IP keeps its name, so that it is not taken for ours one day.
     wanted = {
         "private_ip_id": request.private_ip_id,
-        "display_name": request.display_name,
         "tags": {**found.tags, **request.tags},
     }
     changes = {key: value for key, value in wanted.items() if value != getattr(found, key)}

@@ -63,6 +63,13 @@ def test_a_request_names_the_vnics_in_the_order_of_the_nodes() -> None:
     }
 
 
+def test_a_node_that_has_lost_its_vnic_already_is_not_asked_for_it() -> None:
+    gone = vip("old", "10.0.0.9", "absent")
+    del gone["bindings"]["vr1"]
+
+    assert oci_private_ip_requests({**MODEL, "absent": [gone]}, "absent")[0]["vnic_ids"] == ["vnic-vr2-old"]
+
+
 @pytest.mark.parametrize(
     ("state", "addresses"),
     [
@@ -101,6 +108,11 @@ def test_a_public_ip_is_asked_for_where_a_vip_has_one(state: str) -> None:
         }
     ]
     assert oci_public_ip_requests(MODEL, {}, state) == []
+
+
+def test_the_public_ip_of_an_absent_vip_is_never_guessed_by_its_name() -> None:
+    assert oci_public_ip_requests(one("absent", public_ip=True), {}, "absent") == []
+    assert oci_public_ip_requests(one(public_ip=True), {"10.0.0.4": {"id": None}}, "present") != []
 
 
 ROUTES = [{"route_table_id": "t1", "destination": "192.0.2.0/24"}, {"route_table_id": "t2", "destination": "0.0.0.0/0"}]
@@ -157,7 +169,7 @@ def test_a_vnic_is_attached_where_a_node_has_none_in_the_subnet_of_the_pod() -> 
         {
             "instance_id": "instance-vr2",
             "subnet_id": "ocid1.subnet.pod3",
-            "display_name": "vrouters-pod3",
+            "display_name": "vrouters-net.pod3",
             "state": "present",
             "label": "cloudvip_pods (pod3) on vr2",
         }
@@ -165,7 +177,8 @@ def test_a_vnic_is_attached_where_a_node_has_none_in_the_subnet_of_the_pod() -> 
 
 
 def test_two_pods_of_one_subnet_share_a_vnic_and_an_absent_one_gets_none() -> None:
-    pods = [POD, {**POD, "name": "pod4", "address": "10.0.0.69"}, {**POD, "subnet_id": "other", "state": "absent"}]
+    again = {**POD, "name": "pod4", "address": "10.0.0.69", "state": None}
+    pods = [POD, again, {**POD, "subnet_id": "other", "state": "absent"}]
 
     assert [a["label"] for a in oci_new_vnics(pods, "vrouters", facts(vr1=[]))] == ["cloudvip_pods (pod3) on vr1"]
 
@@ -177,9 +190,10 @@ def test_the_vnics_of_an_absent_pod_go_unless_another_vip_needs_them() -> None:
     found = oci_old_vnics({**MODEL, "absent": [gone, vip("plain", "10.0.0.9", "absent")]}, vnics)
 
     assert [(a["instance_id"], a["display_name"], a["state"]) for a in found] == [
-        ("instance-vr2", "vrouters-pod3", "absent"),
-        ("instance-vr1", "vrouters-pod3", "absent"),
+        ("instance-vr2", "vrouters-net.pod3", "absent"),
+        ("instance-vr1", "vrouters-net.pod3", "absent"),
     ]
+    assert len(oci_old_vnics({**MODEL, "absent": [gone, {**gone, "name": "pod4"}]}, vnics)) == 2
     shared = {**gone, "bindings": MODEL["groups"][0]["vips"][0]["bindings"]}
     assert oci_old_vnics({**MODEL, "absent": [shared]}, vnics) == []
 
@@ -214,7 +228,12 @@ def test_statements_are_for_the_features_that_are_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("addresses", "features"),
-    [(["10.0.0.4"], ["move"]), (["2001:db8::4"], ["ipv6"]), (["10.0.0.4", "2001:db8::4"], ["move", "ipv6"])],
+    [
+        ([], ["move"]),
+        (["10.0.0.4"], ["move"]),
+        (["2001:db8::4"], ["ipv6"]),
+        (["10.0.0.4", "2001:db8::4"], ["move", "ipv6"]),
+    ],
 )
 def test_only_what_the_vips_call_for_is_permitted(addresses: list[str], features: list[str]) -> None:
     vips = [vip(f"v{n}", address) for n, address in enumerate(addresses)]

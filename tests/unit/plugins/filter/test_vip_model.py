@@ -171,6 +171,20 @@ def test_a_destination_leads_to_one_vip() -> None:
     )
 
 
+def test_a_destination_is_listed_once_by_a_vip_too() -> None:
+    (found,) = problems({**POD1, "routes": [ROUTE, ROUTE]})
+
+    assert found.endswith("expected one VIP per table and destination: cloudvip_vips[0] (pod1) has this one")
+
+
+def test_public_ips_are_told_apart_by_their_names() -> None:
+    shown = {"display_name": "web", "public_ip": True}
+    (found,) = problems({**POD1, **shown}, {**POD2, **shown})
+
+    assert found.startswith("cloudvip_vips[1] (pod2).display_name = 'web': expected a name of its own")
+    assert problems({**POD1, "display_name": "web"}, {**POD2, **shown}) == []
+
+
 def test_a_pod_is_a_vip_of_its_own_list() -> None:
     built = model(TRANSIT, pods=[{**POD1, "subnet_id": SUBNET}])
 
@@ -204,6 +218,15 @@ def test_an_absent_pod_whose_vnics_are_gone_is_left_out() -> None:
     assert model(TRANSIT, pods=[{**POD3, "state": "absent"}])["absent"] == []
     (gone,) = model(TRANSIT, pods=[{**POD1, "subnet_id": SUBNET, "state": "absent"}])["absent"]
     assert gone["bindings"]["vr1"]["interface"] == "ens5"
+
+
+def test_an_absent_pod_of_which_a_vnic_is_left_is_still_to_be_removed() -> None:
+    facts = vnics()
+    del facts["vr1"]["vnics"][1]
+
+    (gone,) = model(TRANSIT, vnics=facts, pods=[{**POD1, "subnet_id": SUBNET, "state": "absent"}])["absent"]
+
+    assert set(gone["bindings"]) == {"vr2", "vr3"}
 
 
 @pytest.mark.parametrize(

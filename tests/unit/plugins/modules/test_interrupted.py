@@ -88,7 +88,9 @@ class Cluster:
     def remove(self) -> None:
         self.do(oci_vnic_attachment, compartment_id=COMPARTMENT_ID, attachments=self._attachments("absent"))
         self.do(oci_route_rule, route_table_id=TABLE, rules=[{"destination": "192.0.2.0/24", "state": "absent"}])
-        self.do(oci_public_ip, compartment_id=COMPARTMENT_ID, public_ips=[{"display_name": "web", "state": "absent"}])
+        object_ids = [p.id for p in self.world.lab.cloud.private_ips.values() if str(p.address) == VIP]
+        public = [{"display_name": "web", "private_ip_id": key, "state": "absent"} for key in object_ids]
+        self.do(oci_public_ip, compartment_id=COMPARTMENT_ID, public_ips=public)
         self.do(oci_vnic, vnic_ids=self.vnics, skip_source_dest_check=False)
         self.do(oci_network_security_group, **self._group("absent"))
         self.do(oci_private_ip, private_ips=self._addresses("absent"))

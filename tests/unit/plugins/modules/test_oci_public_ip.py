@@ -136,10 +136,9 @@ def test_an_ephemeral_public_ip_is_in_the_way(run: Run, topology: Topology) -> N
     assert set(public_ips) == {"pip"}
 
 
-@pytest.mark.parametrize("named", [False, True])
-def test_a_public_ip_is_given_back_once(world: World, run: Run, vip: str, other: str, named: bool) -> None:
+def test_a_public_ip_is_given_back_once(world: World, run: Run, vip: str, other: str) -> None:
     run(main, world.connect, **options(web(vip), {"display_name": "db", "private_ip_id": other}))
-    gone = options(web(vip if named else None, state="absent"))
+    gone = options(web(vip, state="absent"))
 
     predicted = run(main, world.connect, **gone, check=True)
     assert len(world.cloud.network.public_ips(COMPARTMENT_ID)) == 2
@@ -149,6 +148,17 @@ def test_a_public_ip_is_given_back_once(world: World, run: Run, vip: str, other:
     assert (set(answer["diff"]["before"]), answer["diff"]["after"], answer["public_ips"]) == ({"web"}, {}, {})
     assert [p.display_name for p in world.cloud.network.public_ips(COMPARTMENT_ID)] == ["db"]
     assert run(main, world.connect, **gone)["changed"] is False
+
+
+def test_without_its_private_ip_only_a_free_one_is_given_back(world: World, run: Run, vip: str) -> None:
+    used = world.publish("web", vip)
+    gone = options(web(None, state="absent"))
+    assert run(main, world.connect, **gone)["changed"] is False
+
+    world.publish("web")
+
+    assert run(main, world.connect, **gone)["changed"] is True
+    assert [p.id for p in world.cloud.network.public_ips(COMPARTMENT_ID)] == [used]
 
 
 def test_what_another_name_owns_is_not_given_back(world: World, run: Run, vip: str) -> None:
