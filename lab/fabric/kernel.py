@@ -46,7 +46,9 @@ def _chain(port: str, matches: tuple[str, ...]) -> Iterator[str]:
     yield f"add chain {chain}"
     yield f"flush chain {chain}"
     # Only with this rule does the kernel keep track of connections: a fabric without security lists does without.
-    yield f"add rule {chain} ct state established,related accept"
+    # Answers pass. What goes the way of the first packet needs a rule each time: after a move another VNIC decides.
+    yield f"add rule {chain} ct direction reply accept"
+    yield f"add rule {chain} ct state related accept"
     for match in matches:
         yield f"add rule {chain} {match} accept"
     yield f"add rule {chain} counter name refused drop"

@@ -58,6 +58,13 @@ def _interfaces(model: Mapping[str, Any], node: str, vnics: Sequence[Mapping[str
             vips.setdefault(vip["bindings"][node]["vnic_id"], []).append(vip["address"])
     # The primary VNIC is the image's business.
     ours = [vnic for vnic in vnics[1:] if vnic["vnic_id"] in vips and (vnic["owned"] or not vnic["addressed"])]
+    for vnic in ours:
+        for address in vips[vnic["vnic_id"]]:
+            if ":" in address:
+                raise AnsibleFilterError(
+                    f"VIP {address}: expected an interface of {node} that something else configures: cloudvip "
+                    f"configures {vnic['mac']} itself, which it can for IPv4 only"
+                )
     # One that has a table keeps it, whatever VNICs come and go.
     taken = {vnic["table"] for vnic in vnics if vnic["owned"]}
     free = (table for table in _TABLES if table not in taken)
@@ -68,7 +75,7 @@ def _interfaces(model: Mapping[str, Any], node: str, vnics: Sequence[Mapping[str
             "prefix": IPv4Network(vnic["subnet_cidr"]).prefixlen,
             "gateway": vnic["virtual_router_ip"],
             "table": vnic["table"] if vnic["owned"] else next(free),
-            "vips": [address for address in vips[vnic["vnic_id"]] if ":" not in address],
+            "vips": vips[vnic["vnic_id"]],
             "mtu": _MTU,
         }
         # The metadata service promises no order.

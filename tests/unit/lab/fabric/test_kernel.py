@@ -119,7 +119,8 @@ def test_a_ports_rules_are_replaced_in_one_transaction_and_only_when_they_change
     assert told.splitlines() == [
         "add chain inet cvl cv-n1-ens3",
         "flush chain inet cvl cv-n1-ens3",
-        "add rule inet cvl cv-n1-ens3 ct state established,related accept",
+        "add rule inet cvl cv-n1-ens3 ct direction reply accept",
+        "add rule inet cvl cv-n1-ens3 ct state related accept",
         "add rule inet cvl cv-n1-ens3 tcp dport 22-22 accept",
         "add rule inet cvl cv-n1-ens3 counter name refused drop",
         'add element inet cvl admission { "cv-n1-ens3" : goto cv-n1-ens3 }',

@@ -255,19 +255,44 @@ def test_adopting_takes_what_is_served_here_for_claimed_and_changes_nothing(benc
     assert not bench.has(POD1["address"])
 
 
-@pytest.mark.parametrize("lacking", ["interface", "cloud", "answer"])
+@pytest.mark.parametrize("lacking", ["interface", "cloud"])
 def test_what_is_not_served_here_as_a_whole_is_not_adopted(bench: Bench, lacking: str) -> None:
     served_without_a_claim(bench)
     if lacking == "interface":
         del bench.ip.addresses["ens5"][POD1["address"]]
-    elif lacking == "cloud":
-        lose(bench, POD1)
     else:
-        bench.cloud.faults.append(Fault("GET", "/privateIps", 500, None, count=100))
+        lose(bench, POD1)
 
     assert not bench.mover.adopt("main", 20)
     assert bench.mover.state.claim("main") is None
     assert bench.ip.batches == []
+
+
+def test_what_the_cloud_does_not_tell_is_no_reason_to_leave_the_cluster_to_it(bench: Bench) -> None:
+    served_without_a_claim(bench)
+    bench.cloud.faults.append(Fault("GET", "/privateIps", 500, None, count=100))
+
+    with pytest.raises(CloudError, match=r"group main is served here, but .*500"):
+        bench.mover.adopt("main", 20)
+    assert bench.mover.state.claim("main") is None
+
+
+@pytest.mark.parametrize("by", ["a release", "whatever served it"])
+def test_what_is_let_go_while_the_cloud_is_asked_is_not_adopted(bench: Bench, by: str) -> None:
+    served_without_a_claim(bench)
+
+    class Slow(FakeClient):
+        def locate(self, vips: Sequence[Vip], deadline: Deadline) -> dict[str, Location]:
+            if by == "a release":
+                bench.mover.release("main")
+            else:
+                del bench.ip.addresses["ens5"][POD1["address"]]
+            return super().locate(vips, deadline)
+
+    slow = Mover(str(bench.config_file), bench.state, bench.mover.netdev, bench.log, bench.clock, lambda *_: Slow())
+
+    assert not slow.adopt("main", 20)
+    assert bench.state.claim("main") is None
 
 
 def test_where_nothing_is_served_adopting_asks_nobody(bench: Bench) -> None:

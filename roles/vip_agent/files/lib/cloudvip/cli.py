@@ -129,7 +129,7 @@ def main(argv: Sequence[str], output: TextIO, errors: TextIO, make_mover: Callab
     except ConfigError as error:
         errors.write(f"cloudvip: {error}\ncloudvip: the playbook writes the configuration; run it\n")
         return 1
-    except (CloudError, NetdevError) as error:
+    except (CloudError, NetdevError, OSError) as error:
         errors.write(f"cloudvip: {error}\n")
         return 1
 

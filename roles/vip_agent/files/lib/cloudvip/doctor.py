@@ -70,17 +70,28 @@ class Finding(NamedTuple):
 def doctor(mover: Mover, wait: float = 0.0) -> List[Finding]:
     """All findings, in the order in which a person would look.
 
-    wait: for how many seconds to look again while there are failures that may go away by themselves. What is returned
-    is the last look.
+    wait: for how many seconds to look again while there are failures that may go away by themselves, and no other ones.
+    What is returned is the last look that was not cut short.
     """
     deadline = Deadline(mover.clock, wait or math.inf)
-    while True:
-        findings = _look(mover, deadline)
-        temporary = any(finding.temporary for finding in findings)
-        # A look that is cut short would say less than this one.
-        if not wait or not temporary or deadline.remaining() < 2 * _PAUSE:
-            return findings
+    began = mover.clock.monotonic()
+    findings = _look(mover, deadline)
+    while wait and _may_become_well(findings):
+        took = mover.clock.monotonic() - began
+        if deadline.remaining() < _PAUSE + max(_PAUSE, took):
+            break
         mover.clock.sleep(_PAUSE)
+        began = mover.clock.monotonic()
+        latest = _look(mover, deadline)
+        # One that was cut short says less than the one before it.
+        if deadline.remaining() > 0:
+            findings = latest
+    return findings
+
+
+def _may_become_well(findings: List[Finding]) -> bool:
+    failures = [finding for finding in findings if finding.level is Level.FAILURE]
+    return bool(failures) and all(finding.temporary for finding in failures)
 
 
 def _look(mover: Mover, deadline: Deadline) -> List[Finding]:
@@ -300,7 +311,9 @@ class _Examination:
             return
         try:
             found = read.json()
-            vnic_id, as_it_is = found["vnicId"], {"lifetime": found["lifetime"]}
+            # Where the service reserves no private IPs, they have no lifetime.
+            harmless = "lifetime" if "lifetime" in found else "displayName"
+            vnic_id, as_it_is = found["vnicId"], {harmless: found[harmless]}
             compartment_id = str(found["compartmentId"])
         except (CloudError, KeyError, TypeError):
             self._unreachable(reading, f"{address}: the answer is not a private IP")

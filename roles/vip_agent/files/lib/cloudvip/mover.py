@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 from cloudvip.clock import Clock, Deadline, Pulse
 from cloudvip.cloud import Assigned, Cloud
 from cloudvip.config import CONFIG_FILE, Config, ConfigError, load
+from cloudvip.errors import CloudError, ErrorKind
 from cloudvip.log import Log
 from cloudvip.model import Claim, Decision, Group, Operation, Outcome, Sighting, Truth, Vip, decide, may_reclaim
 from cloudvip.netdev import Interface, Netdev, NetdevError, sight
@@ -178,7 +179,8 @@ class Mover:
 
         Only if every address is on its interface and the cloud delivers every one here: a cluster that finds the claim
         takes the group for running and leaves it where it is. Without such a group the cloud is not asked.
-        seconds: how long it may take. Returns whether there is a claim now that was not. Raises ConfigError, OSError.
+        seconds: how long it may take. Returns whether there is a claim now that was not. Raises ConfigError, OSError,
+        NetdevError, and CloudError if the cloud does not say: then the cluster must not be let loose on the group.
         """
         config = self.config()
         group = config.group(name)
@@ -188,17 +190,26 @@ class Mover:
         except BusyError:
             return False
         with lock:
-            if self.state.has_claim(name):
-                return False
-            if any(s.local is not Truth.HERE for s in sightings(group, None, self._interfaces())):
+            if self.state.has_claim(name) or not self._served(group):
                 return False
             located = self.cloud(config).locate(group.vips, Deadline(self.clock, seconds))
-            if any(located[vip.address].truth is not Truth.HERE for vip in group.vips):
+            unknown = sorted({place.detail for place in located.values() if place.truth is Truth.UNKNOWN})
+            if unknown:
+                raise CloudError(ErrorKind.RETRYABLE, f"group {name} is served here, but {'; '.join(unknown)}")
+            # Whatever has served it may have let go while the cloud was asked.
+            if any(place.truth is not Truth.HERE for place in located.values()) or not self._served(group):
                 return False
             since = dict.fromkeys([vip.address for vip in group.vips], self.clock.now())
             self.state.write_claim(Claim(name, group.revision, True, group.vips, {}, since))
+            if lock.released():
+                self.state.remove_claim(name)
+                return False
         self._end(Operation.ADOPT, name, Result(Outcome.SUCCESS), began, {"vips": len(group.vips)})
         return True
+
+    def _served(self, group: Group) -> bool:
+        """Whether all addresses of a group are on their interfaces. Raises NetdevError."""
+        return all(s.local is Truth.HERE for s in sightings(group, None, self.netdev.read()))
 
     def _alone(self, operation: Operation, name: str, seconds: float, work: _Work) -> Result:
         """Do something to a group while no other process on this node does, and log how it ended."""
