@@ -85,6 +85,8 @@ def oci_new_vnics(
             if any(_model.Vnic.from_fact(vnic).network_of(address) for vnic in fact["vnics"]):
                 continue
             attachment = _attachment(fact["instance_id"], pod["subnet_id"], cluster, pod["name"], node, "present")
+            if address.version == 4:
+                attachment["vip"] = str(address)
             wanted.setdefault((node, pod["subnet_id"]), attachment)
     return list(wanted.values())
 

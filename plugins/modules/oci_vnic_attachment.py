@@ -69,6 +69,9 @@ options:
       label:
         description: What error messages and results call the VNIC; the option's name and index by default.
         type: str
+      vip:
+        description: An IPv4 address that the VNIC is to carry. Nothing is attached when the subnet does not have it.
+        type: str
 notes:
   - The shape of an instance limits its number of VNICs.
 seealso:
@@ -151,7 +154,17 @@ from ..module_utils._oci.compute import Compute
 from ..module_utils._oci.errors import CloudError
 from ..module_utils._oci.network import Network
 from ..module_utils._oci.private_ip import PER_VNIC
-from ..module_utils._oci.vnic_attachment import Attach, AttachedVnic, Plan, Request, find, parse, plan, result
+from ..module_utils._oci.vnic_attachment import (
+    Attach,
+    AttachedVnic,
+    Plan,
+    Request,
+    check_subnets,
+    find,
+    parse,
+    plan,
+    result,
+)
 
 
 def attached(compute: Compute, compartment_id: str, requests: Sequence[Request]) -> list[AttachedVnic]:
@@ -206,6 +219,7 @@ def main(connect: Callable[[AnsibleModule], session.Cloud] = session.connect) ->
                     "skip_source_dest_check": {"type": "bool", "default": False},
                     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                     "label": {"type": "str"},
+                    "vip": {"type": "str"},
                 },
             },
         ),
@@ -218,12 +232,13 @@ def main(connect: Callable[[AnsibleModule], session.Cloud] = session.connect) ->
         vnics = attached(compute, module.params["compartment_id"], requests)
         going = [vnic for r in requests if r.state == "absent" and (vnic := find(r, vnics))]
         todo = plan(requests, vnics, secondary(cloud.network, going))
-        if not module.check_mode:
-            vnics += apply(compute, todo)
         present = [r for r in requests if r.state == "present"]
         cidrs = {
             subnet_id: compute.subnet_cidrs(subnet_id) for subnet_id in dict.fromkeys(r.subnet_id for r in present)
         }
+        check_subnets(present, cidrs)
+        if not module.check_mode:
+            vnics += apply(compute, todo)
         module.exit_json(
             changed=bool(todo.actions),
             diff={

@@ -252,6 +252,8 @@ def test_12_one_call_of_a_move_fails_and_the_move_is_complete_all_the_same(
     scene.move()
     new = scene.wait_for_takeover(old, 15)
     assert scene.hits() == fault["count"]
+    # One start was enough, on one node: what was moved meanwhile did not go back.
+    assert {e["instance"] for e in scene.events("api") if e["method"] == "PUT"} == {new}
     wait_until("the cluster's word", lambda: new in scene.sh(new, f"crm_resource --resource {RESOURCE} --locate"))
     assert "start" not in scene.failures(new)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Any, Literal
 
 from .errors import PlanError
@@ -46,6 +46,7 @@ class Request:
     :param private_ip: the primary private IP of a VNIC to attach; None lets the service choose
     :param nsg_ids: the network security groups of a VNIC to attach
     :param label: how messages and results call the request
+    :param vip: an address that the subnet is to have; None if there is none to check
     """
 
     instance_id: str
@@ -56,6 +57,7 @@ class Request:
     skip_source_dest_check: bool
     state: Literal["present", "absent"]
     label: str
+    vip: str | None = None
 
     @classmethod
     def from_param(cls, index: int, param: Mapping[str, Any]) -> Request:
@@ -76,6 +78,7 @@ class Request:
             skip_source_dest_check=param["skip_source_dest_check"],
             state=param["state"],
             label=label,
+            vip=param["vip"],
         )
 
 
@@ -178,6 +181,22 @@ def _needed(request: Request, vnic: AttachedVnic, secondary: Mapping[str, Sequen
 
 def _shown(vnic: AttachedVnic) -> dict[str, Any]:
     return {"display_name": vnic.display_name, "private_ip": vnic.private_ip}
+
+
+def check_subnets(requests: Iterable[Request], cidrs: Mapping[str, Sequence[str]]) -> None:
+    """Refuse subnets that do not have the VIP they are for. Raises PlanError.
+
+    :param cidrs: the IPv4 blocks of each subnet
+    """
+    problems = [
+        f"{r.label}.subnet_id = {r.subnet_id!r}: expected the subnet of {r.vip}; this one is {', '.join(own)}"
+        for r in requests
+        if r.vip is not None
+        and (own := cidrs[r.subnet_id])
+        and not any(ip_address(r.vip) in IPv4Network(cidr) for cidr in own)
+    ]
+    if problems:
+        raise PlanError(problems)
 
 
 def result(request: Request, vnic: AttachedVnic | None, cidrs: Sequence[str]) -> dict[str, Any]:

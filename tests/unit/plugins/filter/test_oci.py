@@ -172,6 +172,7 @@ def test_a_vnic_is_attached_where_a_node_has_none_in_the_subnet_of_the_pod() -> 
             "display_name": "vrouters-net.pod3",
             "state": "present",
             "label": "cloudvip_pods (pod3) on vr2",
+            "vip": "10.0.0.68",
         }
     ]
 

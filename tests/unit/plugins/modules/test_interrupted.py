@@ -25,6 +25,7 @@ from ansible_collections.cloudvip.ha.plugins.modules import (
 )
 
 from lab.cloud.names import COMPARTMENT_ID, TENANCY_ID
+from lab.cloud.state import Ipv6, PrivateIp
 from lab.topology import ocid
 from tests.unit.plugins.modules.conftest import Run
 from tests.unit.plugins.worlds import LabWorld
@@ -125,8 +126,9 @@ class Cluster:
     def state(self) -> State:
         """What is there, without the OCIDs, which are new each time."""
         cloud = self.world.lab.cloud
+        ips: list[PrivateIp | Ipv6] = [*cloud.private_ips.values(), *cloud.ipv6s.values()]
         group_ids = {g.id: g.name for g in cloud.iam.dynamic_groups.values()}
-        addresses = {p.id: str(p.address) for p in (*cloud.private_ips.values(), *cloud.ipv6s.values())}
+        addresses = {p.id: str(p.address) for p in ips}
 
         def named(text: str) -> str:
             for key, name in group_ids.items():
@@ -137,9 +139,7 @@ class Cluster:
             "groups": sorted((g.name, g.matching_rule) for g in cloud.iam.dynamic_groups.values()),
             "policies": sorted((p.name, [named(s) for s in p.statements]) for p in cloud.iam.policies.values()),
             "addresses": sorted(
-                (str(p.address), p.lifetime, str(p.vnic_id))
-                for p in (*cloud.private_ips.values(), *cloud.ipv6s.values())
-                if str(p.address) in (VIP, VIP6)
+                (str(p.address), p.lifetime, str(p.vnic_id)) for p in ips if str(p.address) in (VIP, VIP6)
             ),
             "security": sorted(
                 (g.name, sorted((r.direction, r.protocol, str(r.ports)) for r in g.rules))

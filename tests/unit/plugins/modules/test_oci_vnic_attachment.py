@@ -38,6 +38,20 @@ def attachments(world: World) -> list[dict[str, Any]]:
     ]
 
 
+def test_a_subnet_that_does_not_have_the_vip_gets_no_vnic(
+    world: World, run: Run, attachments: list[dict[str, Any]]
+) -> None:
+    attachments[1]["vip"] = "10.0.0.68"
+
+    answer = run(main, world.connect, compartment_id=COMPARTMENT_ID, attachments=attachments)
+
+    subnet_id = attachments[1]["subnet_id"]
+    assert answer["problems"] == [
+        f"vr2 isv.subnet_id = {subnet_id!r}: expected the subnet of 10.0.0.68; this one is 172.20.136.16/28"
+    ]
+    assert ATTACH not in world.calls()
+
+
 def test_missing_vnics_are_attached(world: World, run: Run, attachments: list[dict[str, Any]]) -> None:
     answer = run(main, world.connect, compartment_id=COMPARTMENT_ID, attachments=attachments)
 
@@ -65,7 +79,7 @@ def test_all_attachments_are_begun_before_one_is_waited_for(
 ) -> None:
     run(main, world.connect, compartment_id=COMPARTMENT_ID, attachments=attachments)
 
-    assert world.calls() == [LIST, LIST, ATTACH, ATTACH, LIST, LIST, VNIC, LIST, LIST, VNIC, SUBNET]
+    assert world.calls() == [LIST, LIST, SUBNET, ATTACH, ATTACH, LIST, LIST, VNIC, LIST, LIST, VNIC]
 
 
 def test_a_second_run_changes_nothing_and_lists_each_instance_once(
@@ -156,12 +170,13 @@ def test_a_refusal_names_its_entry(world: World, run: Run, attachments: list[dic
     assert answer["msg"].startswith("vr2 isv: AttachVnic failed: ")
 
 
-def test_an_unknown_subnet_is_reported_with_the_permissions_that_may_be_missing(world: World, run: Run) -> None:
+def test_an_unknown_subnet_is_reported_with_the_permission_that_may_be_missing(world: World, run: Run) -> None:
     unknown = {**entry(world, "vr1"), "subnet_id": "ocid1.subnet.nowhere"}
 
     answer = run(main, world.connect, compartment_id=COMPARTMENT_ID, attachments=[unknown])
 
-    assert "INSTANCE_ATTACH_SECONDARY_VNIC" in answer["msg"]
+    assert "SUBNET_READ" in answer["msg"]
+    assert ATTACH not in world.calls()
 
 
 def test_an_attachment_whose_answer_is_lost_makes_one_vnic(lab_world: LabWorld, run: Run) -> None:

@@ -66,7 +66,7 @@ def test_all_that_must_stay_is_named_at_once() -> None:
 
 def param(**changes: Any) -> dict[str, Any]:
     given = {"instance_id": "i", "subnet_id": "s", "display_name": "pod1", "private_ip": None, "nsg_ids": None}
-    return {**given, "skip_source_dest_check": False, "state": "present", "label": None, **changes}
+    return {**given, "skip_source_dest_check": False, "state": "present", "label": None, "vip": None, **changes}
 
 
 def test_options_become_requests() -> None:
