@@ -91,6 +91,30 @@ def oci_new_vnics(
     return list(wanted.values())
 
 
+def oci_new_addresses(
+    pods: Iterable[Mapping[str, Any]], cluster: str, vnics: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the option `private_ips` of `cloudvip.ha.oci_private_ip` for the PODs that a node has no VNIC for."""
+    lacking = {attachment["subnet_id"] for attachment in oci_new_vnics(pods, cluster, vnics)}
+    return [
+        {
+            "address": pod["address"],
+            "subnet_id": pod["subnet_id"],
+            "vnic_ids": [
+                vnic["vnic_id"]
+                for fact in vnics.values()
+                for vnic in fact["vnics"]
+                if _model.Vnic.from_fact(vnic).network_of(ip_address(str(pod["address"])))
+            ],
+            "display_name": pod.get("display_name") or f"{cluster}-{pod['name']}",
+            "tags": dict(pod.get("tags") or {}),
+            "label": f"cloudvip_pods ({pod['name']}).address",
+        }
+        for pod in pods
+        if pod["subnet_id"] in lacking and (pod.get("state") or "present") == "present"
+    ]
+
+
 def oci_old_vnics(model: Mapping[str, Any], vnics: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the option `attachments` of `cloudvip.ha.oci_vnic_attachment` for the VNICs of absent PODs."""
     used = {b["vnic_id"] for vip in _vips(model, "present") for b in vip["bindings"].values()}
@@ -175,6 +199,7 @@ class FilterModule:
             "oci_public_ip_requests": oci_public_ip_requests,
             "oci_route_rules": oci_route_rules,
             "oci_new_vnics": oci_new_vnics,
+            "oci_new_addresses": oci_new_addresses,
             "oci_old_vnics": oci_old_vnics,
             "oci_forwarding_vnics": oci_forwarding_vnics,
             "oci_statements": oci_statements,

@@ -44,7 +44,13 @@ options:
         description: The OCIDs of the cluster's VNICs in the subnet of the address, those that may hold it.
         type: list
         elements: str
-        required: true
+        default: []
+      subnet_id:
+        description:
+          - The OCID of the subnet of the address. Without it, the subnet is that of the first of
+            O(private_ips[].vnic_ids), which then has to name one.
+          - An address that is reserved before the subnet gets its VNICs cannot become the primary one of any.
+        type: str
       state:
         description:
           - Whether the object is to exist.
@@ -174,7 +180,8 @@ from ..module_utils._oci.private_ip import (
 
 _OPTIONS = {
     "address": {"type": "str", "required": True},
-    "vnic_ids": {"type": "list", "elements": "str", "required": True},
+    "vnic_ids": {"type": "list", "elements": "str", "default": []},
+    "subnet_id": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "vnic_id": {"type": "str"},
     "allow_reassociation": {"type": "bool", "default": False},
@@ -189,9 +196,10 @@ _NOT_UNDERSTOOD = ("InvalidParameter", "MissingParameter")
 
 
 def subnets_of(network: Network, requests: Sequence[Request]) -> dict[str, str]:
-    """The subnet of each address: that of the first VNIC which may hold it."""
-    vnics = {v: network.vnic(v).subnet_id for v in dict.fromkeys(r.vnic_ids[0] for r in requests)}
-    return {r.address: vnics[r.vnic_ids[0]] for r in requests}
+    """The subnet of each address: the one given, or that of the first VNIC which may hold it."""
+    vnic_ids = dict.fromkeys(r.vnic_ids[0] for r in requests if r.subnet_id is None)
+    vnics = {v: network.vnic(v).subnet_id for v in vnic_ids}
+    return {r.address: r.subnet_id or vnics[r.vnic_ids[0]] for r in requests}
 
 
 def references(network: Network, private_ips: Sequence[PrivateIp]) -> dict[str, list[str]]:

@@ -58,8 +58,10 @@ def vnics(lab: Lab) -> dict[str, str]:
 def attach(lab: Lab) -> None:
     """As a person does in the console: a VNIC for every node, and nothing in the node."""
     models, compute = oci.core.models, lab.compute()
-    for node in lab.control.status().nodes:
-        details = models.CreateVnicDetails(subnet_id=SUBNET_ID, skip_source_dest_check=True, assign_public_ip=False)
+    for number, node in enumerate(lab.control.status().nodes, 69):
+        details = models.CreateVnicDetails(
+            subnet_id=SUBNET_ID, private_ip=f"10.0.0.{number}", skip_source_dest_check=True, assign_public_ip=False
+        )
         attached = compute.attach_vnic(
             models.AttachVnicDetails(instance_id=node.instance_id, create_vnic_details=details)
         ).data

@@ -96,6 +96,7 @@ class Request:
     :param vnic_id: the one of `vnic_ids` to put it on; None leaves it where it is
     :param allow_reassociation: whether it may be taken off another VNIC for that
     :param delete_in_use: whether it may be deleted while something refers to it
+    :param subnet_id: its subnet; None if that of the VNICs tells
     """
 
     address: str
@@ -107,6 +108,7 @@ class Request:
     vnic_id: str | None = None
     allow_reassociation: bool = False
     delete_in_use: bool = False
+    subnet_id: str | None = None
 
     @classmethod
     def from_param(cls, index: int, param: Mapping[str, Any]) -> Request:
@@ -117,8 +119,8 @@ class Request:
             given = str(ip_address(given))
         except ValueError:
             problems.append(f"{label} = {given!r}: {_EXPECTED}")
-        if not param["vnic_ids"]:
-            problems.append(f"{label} = {given!r}: expected at least one VNIC in vnic_ids")
+        if not param["vnic_ids"] and param["subnet_id"] is None:
+            problems.append(f"{label} = {given!r}: expected at least one VNIC in vnic_ids, or subnet_id")
         elif param["vnic_id"] not in (None, *param["vnic_ids"]):
             problems.append(f"{label} = {given!r}: expected one of vnic_ids as vnic_id, not {param['vnic_id']!r}")
         if problems:
@@ -133,6 +135,7 @@ class Request:
             vnic_id=param["vnic_id"],
             allow_reassociation=param["allow_reassociation"],
             delete_in_use=param["delete_in_use"],
+            subnet_id=param["subnet_id"],
         )
 
 
@@ -240,10 +243,16 @@ def plan(
     found = _found(subnets, current)
     problems = [p for r in requests if r.address in found and (p := _problem(r, found[r.address], references))]
     problems += _overfull(requests, current)
-    if problems:
-        raise PlanError(problems)
     # One object is enough to tell, as it is the same in the whole region.
     reserving = current[0].lifetime is not None if current else None
+    if reserving is False:
+        problems += [
+            f"{r.label} = {r.address!r}: expected a VNIC in vnic_ids: the region's service reserves no private IPs"
+            for r in requests
+            if r.state == "present" and r.address not in found and not r.vnic_ids
+        ]
+    if problems:
+        raise PlanError(problems)
     actions: list[Action] = []
     before: dict[str, Mapping[str, Any]] = {}
     after: dict[str, Mapping[str, Any]] = {}
@@ -353,7 +362,7 @@ def _action(request: Request, found: PrivateIp | None, subnet_id: str, reserving
             lifetime=RESERVED,
             display_name=request.display_name,
             tags=request.tags,
-            fallback_vnic_id=None if reserving else request.vnic_id or request.vnic_ids[0],
+            fallback_vnic_id=None if reserving else request.vnic_id or next(iter(request.vnic_ids), None),
         )
         return create.unreserved() if reserving is False else create
     changes = _changes(request, found)

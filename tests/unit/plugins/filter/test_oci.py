@@ -11,6 +11,7 @@ from ansible_collections.cloudvip.ha.plugins.filter.oci import (
     FilterModule,
     oci_features,
     oci_forwarding_vnics,
+    oci_new_addresses,
     oci_new_vnics,
     oci_old_vnics,
     oci_placeholders,
@@ -177,6 +178,25 @@ def test_a_vnic_is_attached_where_a_node_has_none_in_the_subnet_of_the_pod() -> 
     ]
 
 
+def test_the_address_of_a_pod_is_reserved_before_a_vnic_can_get_it() -> None:
+    settled = {**POD, "name": "pod1", "address": "10.0.0.4", "subnet_id": "ocid1.subnet.pod1"}
+
+    found = oci_new_addresses(
+        [settled, POD], "vrouters", facts(vr1=["10.0.0.0/28", "10.0.0.64/28"], vr2=["10.0.0.0/28"])
+    )
+
+    assert found == [
+        {
+            "address": "10.0.0.68",
+            "subnet_id": "ocid1.subnet.pod3",
+            "vnic_ids": ["vnic-vr1-10.0.0.64/28"],
+            "display_name": "vrouters-pod3",
+            "tags": {},
+            "label": "cloudvip_pods (pod3).address",
+        }
+    ]
+
+
 def test_two_pods_of_one_subnet_share_a_vnic_and_an_absent_one_gets_none() -> None:
     again = {**POD, "name": "pod4", "address": "10.0.0.69", "state": None}
     pods = [POD, again, {**POD, "subnet_id": "other", "state": "absent"}]
@@ -254,6 +274,7 @@ def test_the_filters_are_known_by_these_names() -> None:
     assert set(FilterModule().filters()) == {
         "oci_features",
         "oci_forwarding_vnics",
+        "oci_new_addresses",
         "oci_new_vnics",
         "oci_old_vnics",
         "oci_peer_rules",

@@ -373,3 +373,25 @@ def test_options_lead_to_the_cloud(lab_world: LabWorld, run: Run) -> None:
     answer = run(main, **options, private_ips=[entry(lab_world, POD1, "ens5")])
 
     assert answer["private_ips"][POD1]["id"].startswith("ocid1.privateip.")
+
+
+def test_an_address_can_be_reserved_before_the_subnet_has_a_vnic(world: World, run: Run) -> None:
+    subnet_id = world.topology.subnet("pod3").id
+    entry = {"address": "10.0.0.68", "subnet_id": subnet_id}
+
+    made = run(main, world.connect, private_ips=[entry])["private_ips"]["10.0.0.68"]
+    again = run(main, world.connect, private_ips=[entry])
+
+    assert (made["subnet_id"], made["vnic_id"], made["lifetime"]) == (subnet_id, None, "RESERVED")
+    assert again["changed"] is False
+
+
+def test_what_cannot_be_reserved_needs_a_vnic(world: World, run: Run) -> None:
+    world.reserve_nothing()
+    entry = {"address": "10.0.0.9", "subnet_id": world.topology.subnet("pod1").id}
+
+    answer = run(main, world.connect, private_ips=[entry])
+
+    assert answer["problems"] == [
+        "private_ips[0].address = '10.0.0.9': expected a VNIC in vnic_ids: the region's service reserves no private IPs"
+    ]

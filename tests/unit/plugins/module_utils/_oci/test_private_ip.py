@@ -240,7 +240,13 @@ def test_a_vip_that_goes_leaves_room() -> None:
 
 
 def param(**changes: Any) -> dict[str, Any]:
-    given = {"address": "192.0.2.50", "vnic_ids": ["vnic-a"], "state": "present", "display_name": None}
+    given = {
+        "address": "192.0.2.50",
+        "vnic_ids": ["vnic-a"],
+        "subnet_id": None,
+        "state": "present",
+        "display_name": None,
+    }
     placement = {"vnic_id": None, "allow_reassociation": False, "delete_in_use": False}
     return {**given, **placement, "tags": None, "label": None, **changes}
 
@@ -268,7 +274,7 @@ def test_all_that_is_wrong_with_the_options_comes_at_once() -> None:
 
     assert [p.split("expected ")[1] for p in caught.value.problems] == [
         "an IPv4 or IPv6 address without a prefix",
-        "at least one VNIC in vnic_ids",
+        "at least one VNIC in vnic_ids, or subnet_id",
         "one of vnic_ids as vnic_id, not 'vnic-x'",
     ]
     with pytest.raises(PlanError) as caught:
@@ -281,7 +287,10 @@ def test_all_that_is_wrong_with_the_options_comes_at_once() -> None:
     [
         ([param(address="192.0.2.500")], "private_ips[0].address = '192.0.2.500': expected an IPv4 or IPv6 address"),
         ([param(address="192.0.2.5/24")], "private_ips[0].address = '192.0.2.5/24': expected an IPv4 or IPv6 address"),
-        ([param(vnic_ids=[])], "private_ips[0].address = '192.0.2.50': expected at least one VNIC in vnic_ids"),
+        (
+            [param(vnic_ids=[])],
+            "private_ips[0].address = '192.0.2.50': expected at least one VNIC in vnic_ids, or subnet_id",
+        ),
         (
             [param(address="2001:db8::5", label="web"), param(address="2001:db8:0::5", label="db")],
             "db = '2001:db8::5': expected once, web has this address too",
