@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from lab.probe import Probe, plan_targets
 from tests.lab.conftest import Asker, Lab
+from tests.lab.scene import Scene
 
 INVENTORY = "inventory/lab"
 VIPS: list[dict[str, Any]] = [
@@ -73,6 +75,19 @@ class TestConverged:
     def test_check_mode_on_a_converged_cluster_predicts_nothing(self, lab: Lab) -> None:
         play = lab.converge(INVENTORY, "--check", "--diff")
         assert play.changed == {"vr1": 0, "vr2": 0, "vr3": 0}, play.output
+
+    def test_a_run_after_a_move_leaves_the_vips_where_they_are(self, lab: Lab) -> None:
+        with Scene(lab) as scene:
+            old = scene.holder
+            scene.move()
+            new = scene.wait_for_takeover(old)
+            scene.settle()
+            scene.well()
+            moved = time.monotonic_ns()
+            play = lab.converge(INVENTORY)
+            assert set(play.changed.values()) == {0}, play.output
+            assert scene.holder == new
+            assert scene.moves(moved) == []
 
     def test_a_vip_comes_and_goes_and_the_others_lose_no_packet(self, lab: Lab) -> None:
         before = ids(lab)
