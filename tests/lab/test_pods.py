@@ -72,7 +72,7 @@ def is_attached(compute: oci.core.ComputeClient, attachment_id: str) -> bool:
     return bool(compute.get_vnic_attachment(attachment_id).data.lifecycle_state == "ATTACHED")
 
 
-@pytest.mark.parametrize("attached_by", ["a person", "the playbook"])
+@pytest.mark.parametrize("attached_by", [pytest.param("a person", marks=pytest.mark.long), "the playbook"])
 def test_a_pod_comes_and_goes_and_the_others_lose_no_packet(cluster: Lab, pod3: Asker, attached_by: str) -> None:
     if attached_by == "a person":
         attach(cluster)
