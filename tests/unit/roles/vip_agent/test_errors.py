@@ -47,13 +47,24 @@ def highest(low: float, high: float) -> float:
 def test_delays(kind: ErrorKind, expected: list[float | None]) -> None:
     error = CloudError(kind, "x")
 
-    assert [delay(error, attempt, highest) for attempt in range(1, 7)] == expected
+    assert [delay(error, attempt, 50, highest) for attempt in range(1, 7)] == expected
 
 
 def test_the_server_may_ask_for_a_longer_wait_but_not_for_a_shorter_one() -> None:
-    assert delay(CloudError(ErrorKind.RETRYABLE, "x", 429, 9.0), 1, highest) == 9.0
-    assert delay(CloudError(ErrorKind.RETRYABLE, "x", 429, 0.1), 1, highest) == 0.4
+    assert delay(CloudError(ErrorKind.RETRYABLE, "x", 429, 9.0), 1, 1, highest) == 9.0
+    assert delay(CloudError(ErrorKind.RETRYABLE, "x", 429, 0.1), 1, 1, highest) == 0.4
 
 
 def test_a_thousandth_attempt_waits_no_longer() -> None:
-    assert delay(CloudError(ErrorKind.RETRYABLE, "x"), 1000, highest) == 5.0
+    assert delay(CloudError(ErrorKind.RETRYABLE, "x"), 1000, 500, highest) == 5.0
+
+
+def test_the_last_address_of_many_does_not_wait_as_long_as_many_must() -> None:
+    throttled = CloudError(ErrorKind.RETRYABLE, "x", 429)
+
+    assert [delay(throttled, 9, calls, highest) for calls in (500, 50, 20, 10, 1)] == [5.0, 5.0, 2.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.CONFLICT, ErrorKind.PERMISSION])
+def test_attempts_that_are_counted_are_no_shorter_for_one_address_alone(kind: ErrorKind) -> None:
+    assert delay(CloudError(kind, "x"), 3, 1, highest) == 1.6

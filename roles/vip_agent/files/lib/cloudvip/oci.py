@@ -193,12 +193,15 @@ class Oci(Cloud):
                 results[result.vip.address] = result
             done(result)
 
-        _at_once(lambda vip: report(self._assign(vip, deadline, may_send)), vips, deadline)
+        def left() -> int:
+            return len(vips) - len(results)
+
+        _at_once(lambda vip: report(self._assign(vip, deadline, may_send, left)), vips, deadline)
         late = CloudError(ErrorKind.RETRYABLE, "UpdatePrivateIp: no answer in time")
         for vip in vips:
             report(Assigned(vip, 0.0, 0, "", late))
 
-    def _assign(self, vip: Vip, deadline: Deadline, may_send: Callable[[], str]) -> Assigned:
+    def _assign(self, vip: Vip, deadline: Deadline, may_send: Callable[[], str], left: Callable[[], int]) -> Assigned:
         began = self._clock.monotonic()
         attempts = tokenless = 0
         # A throttled call says nothing about the permission, so each kind of failure has its own attempts.
@@ -215,7 +218,7 @@ class Oci(Cloud):
             except CloudError as error:
                 failure = error
             failures[failure.kind] += 1
-            wait = delay(failure, failures[failure.kind], self._clock.uniform)
+            wait = delay(failure, failures[failure.kind], left(), self._clock.uniform)
             tokenless += credential is None
             if tokenless >= _TOKEN_ATTEMPTS:
                 # Another node may well have a token, and gets its turn only when this one has failed.
@@ -231,7 +234,7 @@ class Oci(Cloud):
             except CloudError as error:
                 failure = error
                 failures[failure.kind] += 1
-                wait = delay(failure, failures[failure.kind], self._clock.uniform)
+                wait = delay(failure, failures[failure.kind], left(), self._clock.uniform)
             if wait is None or wait >= deadline.remaining():
                 return Assigned(vip, self._clock.monotonic() - began, attempts, "", failure, note)
             self._clock.sleep(wait)
