@@ -12,15 +12,17 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
+from lab import engines
 from lab.control import Act, Direction, LabError, Status
-from lab.drill import Clock, Controller, Exec, Kind, Prober, SystemClock, active_resources, all_online, exec_in
+from lab.drill import Clock, Controller, Kind, Prober, SystemClock
+from lab.engines import Engine, View
 from lab.probe import IN_FLIGHT_NS, NS_PER_S, Probe, Sample, Target, analyse, plan_targets
+from lab.shell import Exec, attempt, exec_in
 
 Victim = Literal["holder", "other"]
 
@@ -36,9 +38,6 @@ _BREAK: Mapping[Kind, tuple[Act, Act]] = {
     "linkdown": ("linkdown", "linkup"),
 }
 _STATUSES = (400, 401, 404, 409, 412, 429, 429, 500, 503)
-_CRM_MON = ("crm_mon", "--one-shot", "--include=all", "--output-as=xml")
-# A move by a person leaves a constraint, which the campaign takes away again; everything else has to go by itself.
-_CONSTRAINTS = ("cibadmin", "--query", "--scope", "constraints")
 
 
 class Breaker(Controller, Protocol):
@@ -116,27 +115,25 @@ def _fault(chance: random.Random) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Sight:
-    """The cluster at one moment. None stands for a node that could not be asked.
-
-    `crm_mon` and `addresses` are by node, `constraints` is the cluster's; `samples` are the probe's last ones.
-    """
+    """The cluster at one moment. `addresses` are by node, None for one that could not be asked; `samples` are the
+    probe's last ones."""
 
     status: Status
-    crm_mon: Mapping[str, str | None]
+    engine: View
     addresses: Mapping[str, frozenset[str] | None]
-    constraints: str | None
     samples: Mapping[Target, Sequence[Sample]]
 
 
 def problems(sight: Sight, ids: Mapping[str, str]) -> list[str]:
     """What is not as it must be; empty when all is well. `ids` are the OCIDs that the addresses had at the start.
 
-    - every node is up, and every node sees all of them as full members of a cluster with quorum
-    - every resource runs on exactly one node, and neither it nor an operation of it is failed: no entry among the
-      failed actions, no fail count. A failure that is over has to expire; one that a person must clean up would keep
-      the node from being used again, which only shows at the next failure.
-    - no constraint is left that says where something must or must not run
-    - the cloud delivers every address, under its OCID of old, to a node that runs a resource
+    - every node is up
+    - Pacemaker: every node sees all of them as full members of a cluster with quorum; every resource runs on exactly
+      one node, and neither it nor an operation of it is failed: no entry among the failed actions, no fail count. A
+      failure that is over has to expire; one that a person must clean up would keep the node from being used again,
+      which only shows at the next failure. No constraint is left that says where something must or must not run.
+    - keepalived: it runs on every node, every instance is MASTER on exactly one of them, and none is in state FAULT
+    - the cloud delivers every address, under its OCID of old, to a node that serves by the engine's word
     - the address is configured on that node and on no other
     - every packet of the last second was answered, by that node alone
     """
@@ -147,40 +144,11 @@ def _cluster(sight: Sight) -> Iterator[str]:
     for node in sight.status.nodes:
         if node.state != "RUNNING":
             yield f"{node.name} is {node.state}"
-    for node_name, text in sight.crm_mon.items():
-        if text is None:
-            yield f"{node_name}: the cluster's state cannot be read"
-            continue
-        if not all_online(text):
-            yield f"{node_name} does not see all nodes online"
-        root = ET.fromstring(text)
-        dc = root.find("summary/current_dc")
-        if dc is None or dc.get("with_quorum") != "true":
-            yield f"{node_name} sees no quorum"
-        for resource in root.iter("resource"):
-            on = [n.get("name") for n in resource.iter("node")]
-            bad = [k for k in ("failed", "blocked", "orphaned", "failure_ignored") if resource.get(k) == "true"]
-            if resource.get("role") != "Started" or len(on) != 1 or resource.get("pending") or bad:
-                state = " ".join(filter(None, [resource.get("role"), resource.get("pending"), *bad]))
-                yield f"{node_name} sees {resource.get('id')} {state} on {', '.join(map(str, on)) or 'no node'}"
-        for failure in root.iter("failure"):
-            yield f"{node_name} sees a failed action: {failure.get('op_key')} on {failure.get('node')}"
-        for history in root.iter("resource_history"):
-            if history.get("fail-count", "0") != "0":
-                yield f"{node_name} sees a fail count of {history.get('fail-count')} for {history.get('id')}"
-    for constraint in ET.fromstring(sight.constraints) if sight.constraints else ():
-        if constraint.get("id", "").startswith("cli-"):
-            yield f"constraint {constraint.get('id')} is left"
+    yield from sight.engine.problems
 
 
 def _addresses(sight: Sight, ids: Mapping[str, str]) -> Iterator[str]:
     found = {ip.address: ip for ip in sight.status.floating}
-    serving = {
-        node.get("name")
-        for text in sight.crm_mon.values() if text
-        for resource in ET.fromstring(text).iter("resource")
-        for node in resource.iter("node")
-    }  # fmt: skip
     for address, ocid in ids.items():
         if address not in found:
             yield f"the object of {address} is gone"
@@ -190,7 +158,7 @@ def _addresses(sight: Sight, ids: Mapping[str, str]) -> Iterator[str]:
         holder = sight.status.holder(found[address])
         if holder is None:
             yield f"the cloud delivers {address} to nobody"
-        elif holder not in serving:
+        elif holder not in sight.engine.serving:
             yield f"the cloud delivers {address} to {holder}, which runs nothing"
         configured = [name for name, addresses in sight.addresses.items() if addresses and address in addresses]
         if configured != [holder]:
@@ -238,25 +206,17 @@ class Observer:
         """The cluster as it is, and the last second of the probe."""
         status = self._control.status()
         names = [n.name for n in status.nodes]
-        crm_mon = {n: self.ask(n, _CRM_MON) for n in names}
+        view = engines.find(names, self._exec).view(names)
         addresses = {n: self._addresses(n) for n in names}
-        constraints = next((c for n in names if (c := self.ask(n, _CONSTRAINTS)) is not None), None)
         end = self._clock.now() - IN_FLIGHT_NS
         begin = end - _STEADY_NS
         return Sight(
-            status, crm_mon, addresses, constraints,
+            status, view, addresses,
             {t: [s for s in prober.samples(t, begin) if s.sent <= end] for t in plan_targets(status)},
         )  # fmt: skip
 
-    def ask(self, node: str, argv: Sequence[str]) -> str | None:
-        """What a command wrote on a node, or None when it failed: the node may be off, frozen or hung."""
-        try:
-            return self._exec(node, argv)
-        except LabError:
-            return None
-
     def _addresses(self, node: str) -> frozenset[str] | None:
-        text = self.ask(node, ["ip", "-json", "address"])
+        text = attempt(self._exec, node, ["ip", "-json", "address"])
         return None if text is None else frozenset(a["local"] for i in json.loads(text) for a in i["addr_info"])
 
 
@@ -339,6 +299,7 @@ class _Campaign:
         before = self._control.status()
         holder = next(h for ip in before.floating if (h := before.holder(ip)))
         node = self._node(before, strike, holder)
+        engine = engines.find([n.name for n in before.nodes], self._exec)
         interface = None
         if strike.kind == "linkdown":
             vnics = before.node(node).vnics
@@ -346,18 +307,17 @@ class _Campaign:
         targets = plan_targets(before)
         began, wall = self._clock.now(), self._clock.wall()
         with _probing(self._probe_of(targets)) as prober:
-            moved: list[str] = []
             try:
                 for fault in strike.faults:
                     self._control.add_fault(fault)
-                self._break(strike, node, interface, moved)
+                self._break(strike, engine, node, interface)
                 self._clock.sleep(strike.seconds)
             finally:
-                self._heal(strike, node, interface, moved)
+                self._heal(strike, engine, node, interface)
             healed = self._clock.now()
             wrong = self._observer.wait(prober, self._within)
             if wrong:
-                self._keep(strike, node, before, began, wall, wrong)
+                self._keep(strike, engine, node, before, began, wall, wrong)
         # Only now: a packet that is on its way is none that was lost, and the probe's end waits for it.
         outages = [o for t in targets for o in analyse(prober.samples(t, began)).outages]
         after = self._control.status()
@@ -376,27 +336,33 @@ class _Campaign:
         others = [n.name for n in status.nodes if n.name != holder]
         return holder if strike.victim == "holder" or not others else others[strike.which % len(others)]
 
-    def _break(self, strike: Strike, node: str, interface: str | None, moved: list[str]) -> None:
+    def _break(self, strike: Strike, engine: Engine, node: str, interface: str | None) -> None:
         if strike.kind == "move":
-            for resource in active_resources(self._exec(node, _CRM_MON), node):
-                moved.append(resource)
-                self._exec(node, ["crm_resource", "--resource", resource, "--move"])
+            engine.move(node)
         elif strike.kind:
             act, _ = _BREAK[strike.kind]
             self._control.nemesis(act, node, interface=interface, direction=strike.direction)
 
-    def _heal(self, strike: Strike, node: str, interface: str | None, moved: list[str]) -> None:
+    def _heal(self, strike: Strike, engine: Engine, node: str, interface: str | None) -> None:
         if strike.cloud_heals_first:
             self._control.clear_faults()
-        for resource in moved:
-            self._exec(node, ["crm_resource", "--resource", resource, "--clear"])
+        engine.settle(node)
         if strike.kind and strike.kind != "move":
             _, act = _BREAK[strike.kind]
             # A partition is healed in both directions, whichever was cut.
             self._control.nemesis(act, node, interface=interface)
         self._control.clear_faults()
 
-    def _keep(self, strike: Strike, node: str, before: Status, began: int, wall: float, wrong: Sequence[str]) -> None:
+    def _keep(
+        self,
+        strike: Strike,
+        engine: Engine,
+        node: str,
+        before: Status,
+        began: int,
+        wall: float,
+        wrong: Sequence[str],
+    ) -> None:
         """Write down everything that may explain what went wrong."""
         self._evidence.mkdir(parents=True, exist_ok=True)
         journal = ["journalctl", "--no-pager", "--output=short-precise", f"--since=@{int(wall)}"]
@@ -408,14 +374,13 @@ class _Campaign:
         }
         commands: dict[str, Sequence[str]] = {
             "journal": journal,
-            "crm_mon.xml": _CRM_MON,
-            "cib.xml": ["cibadmin", "--query"],
+            **engine.evidence,
             "addresses": ["ip", "address"],
             "routes": ["ip", "route", "show", "table", "all"],
         }
         for machine in before.nodes:
             for name, argv in commands.items():
-                written[f"{machine.name}.{name}"] = self._observer.ask(machine.name, argv) or "could not be read\n"
+                written[f"{machine.name}.{name}"] = attempt(self._exec, machine.name, argv) or "could not be read\n"
         for name, content in written.items():
             text = content if isinstance(content, str) else json.dumps(content, indent=2, default=str) + "\n"
             (self._evidence / name).write_text(text, encoding="utf-8")

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import time
-import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
+from lab import engines
 from lab.control import Act, Direction, FloatingIp, LabError, Status
+from lab.engines import Engine
 from lab.fabric.plan import port_name
-from lab.nodes.podman import exec_argv
 from lab.probe import (
     IN_FLIGHT_NS,
     NS_PER_MS,
@@ -34,6 +33,7 @@ from lab.probe import (
     analyse,
     plan_targets,
 )
+from lab.shell import Exec, attempt, exec_in
 
 Kind = Literal["kill", "stop", "freeze", "hang", "partition", "linkdown", "move"]
 _HEAL: Mapping[Kind, Act] = {
@@ -58,10 +58,6 @@ STEADY_NS = NS_PER_S
 AFTERWARDS_NS = 5 * NS_PER_S
 """How long everything must go on answering after the healed node is back."""
 _POLL_SECONDS = 0.2
-_EXEC_SECONDS = 30.0
-
-Exec = Callable[[str, Sequence[str]], str]
-"""Runs a command on a node and returns what it wrote to stdout. Raises LabError when it fails."""
 
 
 class Clock(Protocol):
@@ -107,19 +103,6 @@ class Prober(Protocol):
     def samples(self, target: Target, since: int = 0) -> list[Sample]: ...
 
     def steady(self, target: Target, now: int, window: int, since: int = 0) -> bool: ...
-
-
-def exec_in(node: str, argv: Sequence[str]) -> str:
-    """Run a command in a node's container as root. Raises LabError with what it wrote to stderr."""
-    try:
-        done = subprocess.run(
-            exec_argv(node, list(argv)), capture_output=True, text=True, check=False, timeout=_EXEC_SECONDS
-        )
-    except subprocess.TimeoutExpired as error:
-        raise LabError(f"{node}: {argv[0]} did not end within {_EXEC_SECONDS:.0f} s") from error
-    if done.returncode != 0:
-        raise LabError(f"{node}: {' '.join(argv)}: {done.stderr.strip() or f'exit status {done.returncode}'}")
-    return done.stdout
 
 
 # -- where the time went -----------------------------------------------------------------------------------------------
@@ -458,8 +441,8 @@ class _Drill:
         self._clock = clock
         self._within = round(within * NS_PER_S)
         self._progress = progress
+        self._engine: Engine = engines.NoEngine()
         self._members: list[str] = []
-        self._moved_resources: list[str] = []
 
     def run(
         self,
@@ -473,8 +456,9 @@ class _Drill:
         node = before.node(name or _main_holder(before)).name
         if kind == "linkdown":
             interface = interface or _vip_interface(before, node)
-        engine = self._engine(node)
-        self._members = [n.name for n in before.nodes if self._engine(n.name) == engine]
+        self._engine = engines.find([node], self._exec)
+        members = (n.name for n in before.nodes)
+        self._members = [n for n in members if engines.running(n, self._exec) == self._engine.name]
         targets = plan_targets(before)
         probe = probe_of(targets)
         probe.start()
@@ -495,14 +479,14 @@ class _Drill:
                 self._progress("healing")
                 heal_at = self._clock.now()
                 self._mend(kind, node, interface)
-            rejoined = self._rejoined(probe, targets, node, engine)
+            rejoined = self._rejoined(probe, targets, node)
         finally:
             probe.stop()
         after = self._control.status()
         return report(
             Record(
                 kind=kind, node=node, interface=interface if kind == "linkdown" else None,
-                direction=direction if kind == "partition" else None, engine=engine, fault_at=fault_at,
+                direction=direction if kind == "partition" else None, engine=self._engine.name, fault_at=fault_at,
                 heal_at=heal_at, recovered=recovered, rejoined=rejoined, before=before, moved=moved, after=after,
                 samples={t: probe.samples(t) for t in targets}, events=self._control.events(fault_at),
                 journal=journal, configured=self._configured(after),
@@ -542,9 +526,9 @@ class _Drill:
 
         return self._wait(well)
 
-    def _rejoined(self, probe: Prober, targets: Sequence[Target], node: str, engine: str | None) -> bool:
+    def _rejoined(self, probe: Prober, targets: Sequence[Target], node: str) -> bool:
         self._progress(f"waiting for {node}")
-        if not self._wait(lambda: self._back(node, engine)):
+        if not self._wait(lambda: self._back(node)):
             return False
         back = self._clock.now()
         self._progress(f"{node} is back; watching a little longer")
@@ -554,85 +538,34 @@ class _Drill:
 
     def _break(self, kind: Kind, node: str, interface: str | None, direction: Direction) -> None:
         if kind == "move":
-            self._move(node)
+            self._engine.move(node)
         else:
             self._control.nemesis(_FAULT[kind], node, interface=interface, direction=direction)
 
     def _mend(self, kind: Kind, node: str, interface: str | None) -> None:
         if kind == "move":
-            for resource in self._moved_resources:
-                self._exec(node, ["crm_resource", "--resource", resource, "--clear"])
+            self._engine.settle(node)
         else:
             # A partition is healed in both directions, whichever was cut.
             self._control.nemesis(_HEAL[kind], node, interface=interface)
 
-    def _move(self, node: str) -> None:
-        """Have the engine move what runs on `node` to wherever it likes."""
-        if self._engine(node) != "pacemaker":
-            raise LabError(f"move: {node} runs no engine that the lab can ask for a move (looked for pacemaker)")
-        for resource in active_resources(self._exec(node, _CRM_MON), node):
-            self._moved_resources.append(resource)
-            self._exec(node, ["crm_resource", "--resource", resource, "--move"])
-
     # -- what the nodes say --------------------------------------------------------------------------------------------
 
-    def _engine(self, node: str) -> str | None:
-        """The cluster engine that runs on a node."""
-        for engine in ("pacemaker", "keepalived"):
-            if self._try(node, ["systemctl", "is-active", "--quiet", engine]) is not None:
-                return engine
-        return None
-
-    def _back(self, node: str, engine: str | None) -> bool:
-        """Whether the node runs and its engine is at work again, in the eyes of all: a thawed node's own are stale."""
-        if self._control.status().node(node).state != "RUNNING":
-            return False
-        if engine == "pacemaker":
-            views = (self._try(n, _CRM_MON) for n in self._members)
-            return all(view is not None and all_online(view) for view in views)
-        return engine is None or self._engine(node) == engine
+    def _back(self, node: str) -> bool:
+        """Whether the node runs and its engine is at work again."""
+        return self._control.status().node(node).state == "RUNNING" and self._engine.whole(self._members)
 
     def _journal(self, status: Status, wall: float) -> list[Line]:
         argv = ["journalctl", "--no-pager", "--output=json", f"--since=@{int(wall)}"]
-        return [line for n in status.nodes for line in parse_journal(n.name, self._try(n.name, argv) or "")]
+        return [line for n in status.nodes for line in parse_journal(n.name, attempt(self._exec, n.name, argv) or "")]
 
     def _configured(self, status: Status) -> dict[str, frozenset[str]]:
         configured = {}
         for node in status.nodes:
-            text = self._try(node.name, ["ip", "-json", "-4", "address"])
+            text = attempt(self._exec, node.name, ["ip", "-json", "-4", "address"])
             if text is not None:
                 configured[node.name] = frozenset(a["local"] for link in json.loads(text) for a in link["addr_info"])
         return configured
-
-    def _try(self, node: str, argv: Sequence[str]) -> str | None:
-        """What the command wrote, or None when it failed: the node may be off, frozen or hung."""
-        try:
-            return self._exec(node, argv)
-        except LabError:
-            return None
-
-
-_CRM_MON = ("crm_mon", "--one-shot", "--output-as=xml")
-
-
-def active_resources(crm_mon: str, node: str) -> list[str]:
-    """The resources that run on `node` and can be moved: primitives and groups, without clones and fence devices."""
-    resources = ET.fromstring(crm_mon).find("resources")
-    return [
-        element.attrib["id"]
-        for element in (resources if resources is not None else ())
-        if element.tag in ("resource", "group")
-        and not element.get("resource_agent", "").startswith("stonith:")
-        and any(n.get("name") == node for n in element.iter("node"))
-    ]
-
-
-def all_online(crm_mon: str) -> bool:
-    """Whether every node of the cluster is a full member of it."""
-    nodes = ET.fromstring(crm_mon).findall("nodes/node")
-    return bool(nodes) and all(
-        (n.get("online"), n.get("pending"), n.get("unclean")) == ("true", "false", "false") for n in nodes
-    )
 
 
 def _main_holder(status: Status) -> str:

@@ -16,6 +16,7 @@ from lab.campaign import Outcome, Sight, Strike, draw, problems
 from lab.cloud.faults import Effect, Fault, Service
 from lab.control import Act, Direction, FloatingIp, LabError, Machine, Status, Vnic
 from lab.drill import Kind
+from lab.engines import View
 from lab.probe import NS_PER_S, Sample, Target, steady
 
 NODES = tuple(
@@ -27,18 +28,6 @@ CLIENTS = (Machine("c1", "", "", (Vnic("eth0", "c1-eth0", "10.0.2.9", "10.0.2.0/
 VIP = "10.0.2.50"
 IDS = {VIP: "ip-pod1"}
 TARGET = Target("vip", "pod1", "c1", VIP)
-
-
-def crm_mon(holder: str = "vr1", *, quorum: bool = True, offline: str = "", resource: str = "", more: str = "") -> str:
-    nodes = "".join(
-        f'<node name="{n.name}" online="{str(n.name != offline).lower()}" pending="false" unclean="false"/>'
-        for n in NODES
-    )
-    return (
-        f'<pacemaker-result><summary><current_dc present="true" with_quorum="{str(quorum).lower()}"/></summary>'
-        f'<nodes>{nodes}</nodes><resources><resource id="main" role="Started" failed="false" blocked="false" '
-        f'orphaned="false" {resource}><node name="{holder}"/></resource></resources>{more}</pacemaker-result>'
-    )
 
 
 def status(holder: str | None = "vr1", ocid: str = "ip-pod1", **states: str) -> Status:
@@ -53,49 +42,21 @@ def packets(by: str | None = "vr1", others: tuple[str, ...] = ()) -> list[Sample
 
 WELL = Sight(
     status=status(),
-    crm_mon=dict.fromkeys(("vr1", "vr2", "vr3"), crm_mon()),
+    engine=View((), frozenset({"vr1"})),
     addresses={"vr1": frozenset({"10.0.2.2", VIP}), "vr2": frozenset({"10.0.2.3"}), "vr3": frozenset()},
-    constraints="<constraints/>",
     samples={TARGET: packets()},
 )
-
-
-def on(node: str, text: str | None) -> Mapping[str, str | None]:
-    return {**WELL.crm_mon, node: text}
 
 
 def test_nothing_is_wrong_when_all_is_well() -> None:
     assert problems(WELL, IDS) == []
 
 
-_FAILURE = '<failures><failure op_key="main_start_0" node="vr2"/></failures>'
-_COUNT = (
-    '<node_history><node name="vr2"><resource_history id="main" fail-count="INFINITY"/></node></node_history>'
-)  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("sight", "expected"),
     [
         (replace(WELL, status=status(vr3="STOPPED")), "vr3 is STOPPED"),
-        (replace(WELL, crm_mon=on("vr2", None)), "vr2: the cluster's state cannot be read"),
-        (replace(WELL, crm_mon=on("vr2", crm_mon(offline="vr3"))), "vr2 does not see all nodes online"),
-        (replace(WELL, crm_mon=on("vr2", crm_mon(quorum=False))), "vr2 sees no quorum"),
-        (replace(WELL, crm_mon=on("vr3", crm_mon(resource='pending="Starting"'))), "main Started Starting on vr1"),
-        (replace(WELL, crm_mon=on("vr3", crm_mon().replace("Started", "Stopped"))), "main Stopped on vr1"),
-        (replace(WELL, crm_mon=on("vr3", crm_mon().replace('failed="false"', 'failed="true"'))), "Started failed on"),
-        (replace(WELL, crm_mon=on("vr3", crm_mon().replace('blocked="false"', 'blocked="true"'))), "blocked on vr1"),
-        (
-            replace(WELL, crm_mon=on("vr3", crm_mon().replace('<node name="vr1"/></r', '<node name="vr1"/><node '
-                                                               'name="vr2"/></r'))),
-            "main Started on vr1, vr2",
-        ),
-        (replace(WELL, crm_mon=on("vr1", crm_mon(more=_FAILURE))), "vr1 sees a failed action: main_start_0 on vr2"),
-        (replace(WELL, crm_mon=on("vr1", crm_mon(more=_COUNT))), "vr1 sees a fail count of INFINITY for main"),
-        (
-            replace(WELL, constraints='<constraints><rsc_location id="cli-ban-main-on-vr1"/></constraints>'),
-            "constraint cli-ban-main-on-vr1 is left",
-        ),
+        (replace(WELL, engine=View(("vr2 sees no quorum",), frozenset({"vr1"}))), "vr2 sees no quorum"),
         (replace(WELL, status=replace(status(), floating=())), f"the object of {VIP} is gone"),
         (replace(WELL, status=status(ocid="ip-new")), f"{VIP} was ip-pod1 and is ip-new"),
         (replace(WELL, status=status(None)), f"the cloud delivers {VIP} to nobody"),
@@ -118,12 +79,6 @@ _COUNT = (
 )  # fmt: skip
 def test_what_is_wrong_is_said(sight: Sight, expected: str) -> None:
     assert any(expected in problem for problem in problems(sight, IDS)), problems(sight, IDS)
-
-
-def test_a_constraint_of_the_configuration_is_none_of_a_move() -> None:
-    assert (
-        problems(replace(WELL, constraints='<constraints><rsc_location id="main-prefers"/></constraints>'), IDS) == []
-    )
 
 
 # -- what is drawn -----------------------------------------------------------------------------------------------------
@@ -157,11 +112,23 @@ def test_a_strike_is_told_in_words() -> None:
 # -- a whole campaign --------------------------------------------------------------------------------------------------
 
 
+def crm_mon(offline: str = "") -> str:
+    nodes = "".join(
+        f'<node name="{n.name}" online="{str(n.name != offline).lower()}" pending="false" unclean="false"/>'
+        for n in NODES
+    )
+    return (
+        f'<pacemaker-result><summary><current_dc with_quorum="true"/></summary><nodes>{nodes}</nodes><resources>'
+        '<resource id="main" role="Started"><node name="vr1"/></resource></resources></pacemaker-result>'
+    )
+
+
 @dataclass
 class World:
     """A lab, its nodes, its probe and its clock. `recovers` seconds after the healing all is well again, or never."""
 
     recovers: float | None = 3.0
+    engine: str = "pacemaker"
     now_ns: int = 100 * NS_PER_S
     broken: bool = False
     fault: int | None = None
@@ -210,6 +177,15 @@ class World:
 
     def exec_on(self, node: str, argv: Sequence[str]) -> str:
         match list(argv):
+            case ["systemctl", "is-active", *names]:
+                return "".join("active\n" if name == self.engine else "inactive\n" for name in names)
+            case ["systemctl", *rest]:
+                self.done.append(("systemctl", node, *rest))
+            case ["journalctl", *_, "--identifier=Keepalived_vrrp"]:
+                state = "MASTER" if node == "vr1" else "BACKUP"
+                return f"(main) Entering {state if self.well(self.now_ns) else 'FAULT'} STATE\n"
+            case ["cat", "/etc/keepalived/keepalived.conf"]:
+                return "vrrp_instance main\n"
             case ["crm_mon", *_]:
                 return crm_mon() if self.well(self.now_ns) else crm_mon(offline="vr1")
             case ["crm_resource", *rest]:
@@ -297,6 +273,23 @@ def test_a_move_is_the_clusters_own_and_its_constraint_is_taken_away(
         ("crm_resource", "--resource", "main", "--move"),
         ("crm_resource", "--resource", "main", "--clear"),
     ]
+
+
+def test_keepalived_is_moved_and_judged_by_its_own_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    strikes(monkeypatch, "move", "freeze")
+    world = World(engine="keepalived")
+    outcomes = world.run([1, 2], tmp_path / "evidence")
+    assert [o.problems for o in outcomes] == [(), ()]
+    assert [act for act in world.done if act[0] == "systemctl"] == [("systemctl", "vr1", "restart", "keepalived")]
+    assert outcomes[1].well_after == pytest.approx(4.5, abs=0.5)
+
+
+def test_what_keepalived_says_of_a_failure_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    strikes(monkeypatch, "kill")
+    (outcome,) = World(engine="keepalived", recovers=None).run([1], tmp_path / "evidence")
+    assert "vr2: main is in state FAULT" in outcome.problems
+    assert (tmp_path / "evidence" / "vr3.keepalived.conf").read_text() == "vrrp_instance main\n"
+    assert not (tmp_path / "evidence" / "vr3.cib.xml").exists()
 
 
 def test_another_node_than_the_holder_may_be_the_victim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

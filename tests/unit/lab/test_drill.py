@@ -93,6 +93,7 @@ def test_breakdown(
         ("vr2", "(VI_1) Entering MASTER STATE", True),
         ("vr1", "(VI_1) Entering MASTER STATE", False),
         ("vr1", "(VI_1) Entering FAULT STATE", True),
+        ("vr2", "(VI_1) Entering BACKUP STATE (init)", False),
         ("vr1", "Result of monitor operation for cloudvip-main on vr1: not running", True),
         ("vr1", "Result of monitor operation for cloudvip-main on vr1: ok", False),
         ("vr3", "State transition S_IDLE -> S_POLICY_ENGINE", True),
@@ -134,24 +135,6 @@ def crm_mon(*, vr1: str = 'online="true" pending="false" unclean="false"', holde
         <clone id="ping-clone"><resource id="ping" resource_agent="ocf:x:y"><node name="vr1"/></resource></clone>
       </resources>
     </pacemaker-result>"""
-
-
-def test_what_can_be_moved() -> None:
-    assert drill.active_resources(crm_mon(), "vr1") == ["cloudvip-main", "web"]
-    assert drill.active_resources(crm_mon(holder="vr2"), "vr2") == ["cloudvip-main"]
-
-
-@pytest.mark.parametrize(
-    ("vr1", "expected"),
-    [
-        ('online="true" pending="false" unclean="false"', True),
-        ('online="false" pending="false" unclean="false"', False),
-        ('online="true" pending="true" unclean="false"', False),
-        ('online="true" pending="false" unclean="true"', False),
-    ],
-)
-def test_whether_all_are_members(vr1: str, expected: bool) -> None:
-    assert drill.all_online(crm_mon(vr1=vr1)) is expected
 
 
 # -- a whole drill -----------------------------------------------------------------------------------------------------
@@ -253,10 +236,17 @@ class World:
     def exec_on(self, node: str, argv: Sequence[str]) -> str:
         self.commands.append((node, *argv))
         match list(argv):
-            case ["systemctl", *_, service]:
-                if service == self.engine:
-                    return ""
-                raise LabError("inactive")
+            case ["systemctl", "is-active", *names]:
+                if self.engine not in names:
+                    raise LabError("inactive")
+                return "".join("active\n" if name == self.engine else "inactive\n" for name in names)
+            case ["systemctl", "restart", "keepalived"]:
+                self.fault = self.now_ns
+            case ["journalctl", *_, "--identifier=Keepalived_vrrp"]:
+                # A node that was away takes itself for the master, until it hears of the one that there is.
+                back = self.healed is None or self._since_heal() >= self.rejoin_after
+                states = {"vr1": "BACKUP" if back and self.fault is not None else "MASTER", "vr2": "MASTER"}
+                return f"(main) Entering {states.get(node, 'BACKUP')} STATE\n"
             case ["crm_mon", *_]:
                 back = self.healed is None or self._since_heal() >= self.rejoin_after
                 # The node that failed does not know that it was away.
@@ -417,9 +407,31 @@ def test_a_clean_move_is_the_engines_own() -> None:
     ]
 
 
+def test_a_clean_move_of_keepalived() -> None:
+    world = World(fails_after=0.1, move_after=0.1, back_after=0.2, engine="keepalived")
+    result = world.drill("move")
+    assert result.ok, result.problems
+    assert result.engine == "keepalived"
+    assert [c for c in world.commands if c[2] == "restart"] == [("vr1", "systemctl", "restart", "keepalived")]
+
+
+def test_a_node_with_keepalived_is_back_only_when_there_is_one_master() -> None:
+    world = World(rejoin_after=8.0, engine="keepalived")
+    result = world.drill("freeze")
+    assert result.ok, result.problems
+    assert world.healed is not None
+    assert world.now_ns - world.healed >= 13 * NS_PER_S, "did not wait for vr1 to yield, and 5 s more"
+
+
+def test_without_an_engine_a_node_is_back_when_it_runs() -> None:
+    result = World(engine="none").drill("kill")
+    assert result.ok, result.problems
+    assert result.engine is None
+
+
 def test_no_move_without_an_engine_that_moves() -> None:
     with pytest.raises(LabError, match="vr1 runs no engine that the lab can ask"):
-        World(engine="keepalived").drill("move")
+        World(engine="none").drill("move")
 
 
 def test_a_node_that_holds_nothing() -> None:
