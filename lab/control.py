@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 import httpx
 
-from lab.paths import CONTROL_SOCKET
+from lab.paths import CONTROL_SOCKET, LOG_FILE
 
 Act = Literal[
     "kill", "start", "stop", "freeze", "thaw", "hang", "unhang", "partition", "heal", "linkdown", "linkup"
@@ -109,6 +109,7 @@ class Control:
     """The daemon's control API. Every method raises LabError, also when there is no daemon."""
 
     def __init__(self, path: Path = CONTROL_SOCKET, transport: httpx.BaseTransport | None = None) -> None:
+        self._log = path.with_name(LOG_FILE.name)
         self._client = httpx.Client(
             transport=transport or httpx.HTTPTransport(uds=str(path)),
             base_url="http://lab",
@@ -162,7 +163,9 @@ class Control:
         try:
             response = self._client.request(method, path, **kwargs)
         except httpx.ConnectError as error:
-            raise LabError("the lab is not up: run `lab up`") from error
+            # `lab down` removes the log.
+            why = f"its daemon has ended, see {self._log}; " if self._log.exists() else ""
+            raise LabError(f"the lab is not up: {why}run `lab up`") from error
         except httpx.HTTPError as error:
             raise LabError(
                 f"the lab's daemon did not answer {method} {path}: {error or type(error).__name__}"

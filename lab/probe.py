@@ -199,6 +199,7 @@ class Probe:
         self._answers: list[dict[int, list[tuple[int, str]]]] = [{} for _ in targets]
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._failure: Exception | None = None
         # select(2) waits to the µs, where epoll rounds up to the next ms.
         self._selector = selectors.SelectSelector()
         self._sockets: dict[str, socket.socket] = {}
@@ -230,7 +231,12 @@ class Probe:
             sock.close()
 
     def samples(self, target: Target, since: int = 0) -> list[Sample]:
-        """The target's packets that were sent from `since` on (monotonic ns). Usable while the probe runs."""
+        """The target's packets that were sent from `since` on (monotonic ns). Usable while the probe runs.
+
+        Raises LabError when the probe has failed: what is not asked cannot be missed.
+        """
+        if self._failure:
+            raise LabError(f"the probe failed: {self._failure!r}") from self._failure
         index = self.targets.index(target)
         sent, answers = self._sent[index], self._answers[index]
         return [_sample(n, sent[n], answers.get(n, ())) for n in range(bisect_left(sent, since), len(sent))]
@@ -243,6 +249,12 @@ class Probe:
         return steady(self.samples(target, now - window - IN_FLIGHT_NS), now, window, since)
 
     def _run(self) -> None:
+        try:
+            self._ask()
+        except Exception as error:
+            self._failure = error
+
+    def _ask(self) -> None:
         with contextlib.suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         start = time.monotonic_ns()

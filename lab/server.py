@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,12 +81,17 @@ class Lab:
         machine = self.machines[instance]
 
         async def act() -> None:
-            if action in ("STOP", "RESET"):
-                await machine.power_off()
-            elif action in ("SOFTSTOP", "SOFTRESET"):
-                await machine.shut_down()
-            if action in ("START", "RESET", "SOFTRESET"):
-                await machine.power_on()
+            try:
+                if action in ("STOP", "RESET"):
+                    await machine.power_off()
+                elif action in ("SOFTSTOP", "SOFTRESET"):
+                    await machine.shut_down()
+                if action in ("START", "RESET", "SOFTRESET"):
+                    await machine.power_on()
+            except podman.NodeError as error:
+                # The request was answered long ago: the instance's state has to tell the caller.
+                log.error("%s of %s: %s", action, instance, error)
+                self.cloud.set_instance_state(instance, machine.state)
 
         self._background(act())
 
@@ -305,12 +311,39 @@ async def _start_dns(shape: topology.Topology) -> asyncio.subprocess.Process:
     )  # fmt: skip
 
 
+def stop_on_failure(stop: asyncio.Event) -> None:
+    """Have `stop` set, and the failure logged, when something fails in the running loop that nobody waits for.
+
+    A lab of which a part has failed goes on to answer, and what is tested on it means nothing.
+    """
+
+    def failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        loop.default_exception_handler(context)
+        log.error("the lab ends: something of it failed, see above")
+        # A task whose exception nobody has read is reported wherever its last reference goes, in any thread.
+        loop.call_soon_threadsafe(stop.set)
+
+    asyncio.get_running_loop().set_exception_handler(failed)
+
+
+async def vital(name: str, part: Awaitable[object], stop: asyncio.Event) -> None:
+    """Wait for the end of a part that the lab cannot be without; if it comes before `stop` is set, that is set."""
+    try:
+        await part
+    except Exception:
+        log.exception("%s failed", name)
+    if not stop.is_set():
+        log.error("the lab ends: %s ended", name)
+        stop.set()
+
+
 async def serve(shape: topology.Topology, image: str) -> None:
-    """Run the lab until SIGTERM."""
+    """Run the lab until SIGTERM, or until a part of it fails."""
+    stop = asyncio.Event()
+    stop_on_failure(stop)
     lab = Lab(shape, image)
     await lab.start()
     dnsmasq = await _start_dns(shape)
-    queries = asyncio.create_task(dns.serve(_dns_listener(), lab.faults, lab.cloud.instance_at, _ask_dns))
     api = server(
         create_api(lab.cloud, Authenticator(lab.cloud, lab.pki), lab.faults, lab.cloud.instance_at),
         lab.pki.server_certificate_file,
@@ -318,12 +351,16 @@ async def serve(shape: topology.Topology, image: str) -> None:
     )
     imds = server(create_imds(lab.cloud, lab.pki, lab.faults, lab.cloud.instance_at))
     control = server(control_app(lab))
-    running = [
-        asyncio.create_task(api.serve([_listen(topology.API_ADDRESS, 443)])),
-        asyncio.create_task(imds.serve([_listen(topology.METADATA_ADDRESS, 80)])),
-        asyncio.create_task(control.serve([_control_socket()])),
-    ]
-    stop = asyncio.Event()
+    queries, *running = (
+        asyncio.create_task(vital(name, part, stop))
+        for name, part in (
+            ("DNS", dns.serve(_dns_listener(), lab.faults, lab.cloud.instance_at, _ask_dns)),
+            ("dnsmasq", dnsmasq.wait()),
+            ("the API", api.serve([_listen(topology.API_ADDRESS, 443)])),
+            ("the metadata service", imds.serve([_listen(topology.METADATA_ADDRESS, 80)])),
+            ("the control socket", control.serve([_control_socket()])),
+        )
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     boot = asyncio.create_task(lab.boot())
@@ -338,8 +375,9 @@ async def serve(shape: topology.Topology, image: str) -> None:
     for each in (api, imds, control):
         each.should_exit = True
     queries.cancel()
-    dnsmasq.terminate()
-    await asyncio.gather(*running, dnsmasq.wait())
+    if dnsmasq.returncode is None:
+        dnsmasq.terminate()
+    await asyncio.gather(*running)
     lab.fabric.close()
 
 

@@ -101,9 +101,13 @@ def _endpoint(cloud: Cloud, pki: Pki) -> Callable[[Request], Awaitable[Response]
         ):
             return _not_found()
         try:
-            # For a caller that is no instance this is a KeyError too.
             instance = cloud.instance_named(request.scope["state"][CALLER])
-            value = _look_up(document(cloud, pki, instance), request.path_params["path"])
+        except KeyError:
+            return _not_found()
+        # Outside of both: what is wrong with the document itself is no wrong path.
+        tree = document(cloud, pki, instance)
+        try:
+            value = _look_up(tree, request.path_params["path"])
         except (KeyError, IndexError, ValueError):
             return _not_found()
         if isinstance(value, dict | list):

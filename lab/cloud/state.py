@@ -2,7 +2,7 @@
 """The control plane's records and every change that can be made to them.
 
 A change is checked, becomes a new state, is carried out by the `Effects`, and only then answered. When the effects
-fail, the state is as it was before.
+fail, the state is as it was before, and they carry that out.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ class Effects(Protocol):
     """What the control plane has done to the world."""
 
     async def apply(self, view: View) -> None:
-        """Make the data plane what `view` says. Returns when it is in force; an exception undoes the change."""
+        """Make the data plane what `view` says. Returns when it is in force.
+
+        An exception undoes the change: the next call, right away, is for the view without it, whatever is in force.
+        """
 
     async def power(self, instance: str, action: Action) -> None:
         """Begin a power action. The outcome is reported by `Cloud.set_instance_state`."""
@@ -406,8 +409,8 @@ class Cloud:
         """Have the network of `state` in force.
 
         What is asked for while a round of changes is being carried out makes up the next round: a burst of moves costs
-        a few rounds, not one each. When a round fails, every change that is not in force yet is undone and its request
-        fails.
+        a few rounds, not one each. When a round fails, every change that is not in force yet is undone, in the data
+        plane too, and its request fails.
         """
         self._state = state
         self._asked += 1
@@ -430,6 +433,7 @@ class Cloud:
                     network_security_groups=self._network.network_security_groups,
                     attachments=self._network.attachments,
                 )
+                await self.effects.apply(self.view())
                 raise
             self._in_force, self._network = asked, network
 

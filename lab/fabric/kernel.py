@@ -24,7 +24,7 @@ from pyroute2 import IPRoute, NetlinkError
 from lab.fabric import ns
 from lab.fabric.netlink import LinkWatch, RouteSocket
 from lab.fabric.nft import Nft
-from lab.fabric.plan import Desired, RuleSpec, Steps, plan, port_name, steps
+from lab.fabric.plan import Desired, Member, Members, RuleSpec, Steps, plan, port_name, steps
 from lab.fabric.view import Port, View
 from lab.paths import VCN_NETNS
 from lab.topology import API_ADDRESS, METADATA_ADDRESS
@@ -55,6 +55,10 @@ def _chain(port: str, matches: tuple[str, ...]) -> Iterator[str]:
     yield f'add element inet cvl admission {{ "{port}" : goto {port} }}'
 
 
+def _element(member: Member) -> str:
+    return " . ".join(f'"{part}"' if isinstance(part, str) else str(part) for part in member)
+
+
 def _sysctl(key: str, value: int) -> None:
     Path("/proc/sys/net", key).write_text(f"{value}\n", encoding="ascii")
 
@@ -79,7 +83,8 @@ class Fabric:
         self._plugged: dict[int, Port] = {}  # by interface index
         self._up: dict[str, int] = {}  # port name -> interface index, for links that have a carrier
         self._ids: dict[str, int] = {}
-        self._silent: dict[str, set[str]] = {}  # instance -> the ports that were silenced with it
+        self._silent: set[str] = set()  # instances
+        self._cut: set[tuple[str, str]] = set()  # instances, from the first to the second
         self._numbers = itertools.count(1)
         self._executor = ns.executor_in(VCN_NETNS, self._open)
 
@@ -201,7 +206,9 @@ class Fabric:
         """An instance takes its end of a link up and down when it likes, and what is routed to it goes and comes."""
         carriers = self._watch.read()
         if carriers:
-            asyncio.get_running_loop().run_in_executor(self._executor, self._follow_carriers, carriers)
+            following = asyncio.get_running_loop().run_in_executor(self._executor, self._follow_carriers, carriers)
+            # Nobody waits for it: what it raises is raised again here, for the loop's exception handler.
+            following.add_done_callback(lambda done: done.result())
 
     def _follow_carriers(self, carriers: Mapping[int, bool]) -> None:
         for index, carrier in carriers.items():
@@ -228,10 +235,10 @@ class Fabric:
         self._forget(name)
 
     async def set_link(self, instance: str, interface: str, *, up: bool) -> None:
-        """Pull or plug an interface's cable: the instance sees its carrier go or come. Raises KeyError."""
+        """Pull or plug an interface's cable: the instance sees its carrier go or come. Raises ValueError."""
 
         def work() -> None:
-            (port,) = [p for p in self._ports(instance) if p.interface == interface]
+            (port,) = [p for p in self._view.ports if (p.instance, p.interface) == (instance, interface)]
             name = port_name(instance, interface)
             if up:
                 self._link_up(port)
@@ -245,12 +252,6 @@ class Fabric:
         self._up.pop(name, None)
         self._current = self._current.without_device(name)
         self._reconcile()
-
-    def _ports(self, instance: str) -> list[Port]:
-        ports = [p for p in self._view.ports if p.instance == instance]
-        if not ports:
-            raise KeyError(instance)
-        return ports
 
     def _index(self, name: str) -> int:
         found = self._ip.link_lookup(ifname=name)
@@ -274,12 +275,11 @@ class Fabric:
             if floating.private_ip_id not in self._ids:
                 self._ids[floating.private_ip_id] = next(self._numbers)
         while True:
-            desired = plan(self._view, self._up, self._ids)
+            desired = plan(self._view, self._up, self._ids, self._silent, self._cut)
             try:
                 self._apply(steps(self._current, desired))
             except OSError as error:
-                # A node that crashed took its links with it before anybody said so. What was applied so far may be
-                # applied again, so start over without them.
+                # A node that crashed took its links with it before anybody said so: go on without them.
                 lost = [name for name in self._up if not self._is_up(name)]
                 if error.errno not in (errno.ENODEV, errno.ENETDOWN) or not lost:
                     raise
@@ -297,36 +297,45 @@ class Fabric:
         return False
 
     def _apply(self, todo: Steps) -> None:
+        """Take the steps. The current state follows each but the last: where one is refused, the next plan begins."""
+        now = self._current
         # A destination is allowed before the packets turn and disallowed after: nothing is lost in between.
-        self._sets("add", todo.own, todo.allow_forward)
+        self._change("add", todo.add_members)
+        for name, members in todo.add_members.items():
+            now.members[name].update(members)
         if todo.set_admits:
             lines = [line for port, matches in todo.set_admits.items() for line in _chain(port, matches)]
             self._nft.run("\n".join(lines))
+            now.admits.update(todo.set_admits)
         names = {number: ocid for ocid, number in self._ids.items()}
         for number, hop in todo.set_nexthops.items():
             self._routes.set_nexthop(number, hop.gateway, self._up[hop.device])
+            now.nexthops[number] = hop
             self._on_moved(names[number], hop.device, time.monotonic_ns())
         for (table, destination), target in todo.set_routes.items():
             index = self._up[target.device] if target.device else None
             self._routes.set_route(table, destination, nexthop=target.nexthop, index=index)
+            now.routes[table, destination] = target
         for table, destination in todo.del_routes:
             self._routes.del_route(table, destination)
+            del now.routes[table, destination]
         for number in todo.del_nexthops:
             self._routes.del_nexthop(number)
+            del now.nexthops[number]
         for rule in todo.add_rules:
             self._rule("add", rule)
+            now.rules.add(rule)
         for rule in todo.del_rules:
             self._rule("del", rule)
-        self._sets("delete", todo.disown, todo.forbid_forward)
+            now.rules.remove(rule)
+        self._change("delete", todo.del_members)
 
-    def _sets(self, verb: str, owned: frozenset[tuple[str, IPv4Address]], forwards: frozenset[str]) -> None:
-        lines = []
-        if owned:
-            members = ", ".join(f'"{port}" . {address}' for port, address in sorted(owned))
-            lines.append(f"{verb} element inet cvl owned {{ {members} }}")
-        if forwards:
-            members = ", ".join(f'"{port}"' for port in sorted(forwards))
-            lines.append(f"{verb} element inet cvl forwards {{ {members} }}")
+    def _change(self, verb: str, sets: Members) -> None:
+        lines = [
+            f"{verb} element inet cvl {name} {{ {', '.join(sorted(map(_element, members)))} }}"
+            for name, members in sets.items()
+            if members
+        ]
         if lines:
             self._nft.run("\n".join(lines))
 
@@ -340,13 +349,8 @@ class Fabric:
         """Let nothing in or out of an instance's VNICs: what the network sees of a machine without power."""
 
         def work() -> None:
-            # VNICs may have come and gone since the silence began; their names are used again.
-            names = self._silent.pop(instance, set())
-            if silent:
-                names |= {f'"{port_name(p.instance, p.interface)}"' for p in self._ports(instance)}
-                self._silent[instance] = names
-            if names:
-                self._change("silent", ", ".join(sorted(names)), add=silent)
+            self._silent = self._silent | {instance} if silent else self._silent - {instance}
+            self._reconcile()
 
         await self._run(work)
 
@@ -354,21 +358,11 @@ class Fabric:
         """Cut (or heal) every path from the instances `sources` to the instances `targets`, in that direction."""
 
         def work() -> None:
-            pairs = [
-                f'"{port_name(a.instance, a.interface)}" . "{port_name(b.instance, b.interface)}"'
-                for source, target in itertools.product(sources, targets)
-                for a, b in itertools.product(self._ports(source), self._ports(target))
-            ]
-            self._change("cut", ", ".join(pairs), add=cut)
+            pairs = set(itertools.product(sources, targets))
+            self._cut = self._cut | pairs if cut else self._cut - pairs
+            self._reconcile()
 
         await self._run(work)
-
-    def _change(self, name: str, members: str, *, add: bool) -> None:
-        # Adding first makes both directions idempotent: an element may be added twice but not deleted twice.
-        lines = [f"add element inet cvl {name} {{ {members} }}"]
-        if not add:
-            lines.append(f"delete element inet cvl {name} {{ {members} }}")
-        self._nft.run("\n".join(lines))
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._watch.fileno())

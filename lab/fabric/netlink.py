@@ -134,7 +134,7 @@ class LinkWatch:
         return self._socket.fileno()
 
     def read(self) -> dict[int, bool]:
-        """The news of one datagram; see `carriers`."""
+        """The news of one datagram; see `carriers`. Raises OSError (ENOBUFS) when news was lost."""
         return carriers(self._socket.recv(65536))
 
     def close(self) -> None:

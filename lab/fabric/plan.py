@@ -7,9 +7,12 @@ A secondary private IP is one nexthop object. Its /32, every route rule that poi
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
+from typing import Literal, TypeAlias
 
 from lab.fabric.view import Admission, Port, View
 
@@ -18,6 +21,11 @@ FIRST_SUBNET_TABLE = 1001
 OPEN = ("",)
 """What a port admits that takes everything: the match that every packet fulfils."""
 _PORTS: Mapping[int | None, str] = {6: "tcp", 17: "udp"}
+
+SetName: TypeAlias = Literal["owned", "forwards", "silent", "cut"]
+Member: TypeAlias = tuple[str | IPv4Address, ...]
+Members: TypeAlias = dict[SetName, set[Member]]
+"""What is in the sets of rules.nft."""
 
 
 def port_name(instance: str, interface: str) -> str:
@@ -48,26 +56,28 @@ class RuleSpec:
     table: int
 
 
+def _no_members() -> Members:
+    return {"owned": set(), "forwards": set(), "silent": set(), "cut": set()}
+
+
 @dataclass(frozen=True)
 class Desired:
-    nexthops: Mapping[int, Nexthop] = field(default_factory=dict)
-    routes: Mapping[tuple[int, IPv4Network], Target] = field(default_factory=dict)
-    rules: frozenset[RuleSpec] = frozenset()
-    owned: frozenset[tuple[str, IPv4Address]] = frozenset()
-    forwards: frozenset[str] = frozenset()
-    admits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Kernel objects. Whoever applies the steps to one keeps another, of what the kernel has, up to date with each."""
+
+    nexthops: dict[int, Nexthop] = field(default_factory=dict)
+    routes: dict[tuple[int, IPv4Network], Target] = field(default_factory=dict)
+    rules: set[RuleSpec] = field(default_factory=set)
+    members: Members = field(default_factory=_no_members)
+    admits: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """By port: matches of nftables, any of which lets a packet in that begins something."""
 
     def without_device(self, device: str) -> Desired:
         """What the kernel still has after it lost `device`: it drops the nexthops and routes of the link by itself."""
         gone = {i for i, hop in self.nexthops.items() if hop.device == device}
-        return Desired(
-            {i: hop for i, hop in self.nexthops.items() if i not in gone},
-            {k: t for k, t in self.routes.items() if t.device != device and t.nexthop not in gone},
-            self.rules,
-            self.owned,
-            self.forwards,
-            self.admits,
+        return replace(
+            self,
+            nexthops={i: hop for i, hop in self.nexthops.items() if i not in gone},
+            routes={k: t for k, t in self.routes.items() if t.device != device and t.nexthop not in gone},
         )
 
 
@@ -75,24 +85,29 @@ class Desired:
 class Steps:
     """The change from one Desired to another, in the order in which it must be applied."""
 
-    own: frozenset[tuple[str, IPv4Address]]
-    allow_forward: frozenset[str]
+    add_members: Members
     set_admits: Mapping[str, tuple[str, ...]]
     set_nexthops: Mapping[int, Nexthop]
     set_routes: Mapping[tuple[int, IPv4Network], Target]
-    del_routes: frozenset[tuple[int, IPv4Network]]
-    del_nexthops: frozenset[int]
-    add_rules: frozenset[RuleSpec]
-    del_rules: frozenset[RuleSpec]
-    disown: frozenset[tuple[str, IPv4Address]]
-    forbid_forward: frozenset[str]
+    del_routes: set[tuple[int, IPv4Network]]
+    del_nexthops: set[int]
+    add_rules: set[RuleSpec]
+    del_rules: set[RuleSpec]
+    del_members: Members
 
 
-def plan(view: View, up: Collection[str], ids: Mapping[str, int]) -> Desired:
+def plan(
+    view: View,
+    up: Collection[str],
+    ids: Mapping[str, int],
+    silent: Iterable[str] = (),
+    cut: Iterable[tuple[str, str]] = (),
+) -> Desired:
     """The kernel objects that make `view` true.
 
     `up` names the ports whose link is up: nothing can be routed to the others. `ids` maps a private IP's OCID to the
-    number of its nexthop object and must know every one of the view.
+    number of its nexthop object and must know every one of the view. Nothing gets in or out of the instances `silent`,
+    and nothing from the first to the second of a pair of `cut`, whichever ports they have.
     """
     ports: dict[str, Port] = {p.vnic_id: p for p in view.ports}
     name = {p.vnic_id: port_name(p.instance, p.interface) for p in view.ports}
@@ -100,9 +115,13 @@ def plan(view: View, up: Collection[str], ids: Mapping[str, int]) -> Desired:
     subnets = {s.name: s for s in view.subnets}
     tables = {s.name: FIRST_SUBNET_TABLE + n for n, s in enumerate(view.subnets)}
 
+    ends = defaultdict[str, list[str]](list)
+    for port in view.ports:
+        ends[port.instance].append(name[port.vnic_id])
+
     nexthops: dict[int, Nexthop] = {}
     routes: dict[tuple[int, IPv4Network], Target] = {}
-    owned = {(name[p.vnic_id], p.address) for p in view.ports}
+    owned: set[Member] = {(name[p.vnic_id], p.address) for p in view.ports}
     for port in view.ports:
         if port.vnic_id in live:
             routes[MAIN, IPv4Network(port.address)] = Target(device=name[port.vnic_id])
@@ -121,13 +140,17 @@ def plan(view: View, up: Collection[str], ids: Mapping[str, int]) -> Desired:
     return Desired(
         nexthops,
         routes,
-        frozenset(
+        {
             RuleSpec(name[p.vnic_id], subnets[p.subnet].cidr, tables[p.subnet])
             for p in view.ports
             if any(r.subnet == p.subnet for r in view.rules)
-        ),
-        frozenset(owned),
-        frozenset(name[p.vnic_id] for p in view.ports if p.forwards),
+        },
+        {
+            "owned": owned,
+            "forwards": {(name[p.vnic_id],) for p in view.ports if p.forwards},
+            "silent": {(end,) for instance in silent for end in ends[instance]},
+            "cut": {pair for a, b in cut for pair in itertools.product(ends[a], ends[b])},
+        },
         {name[p.vnic_id]: _matches(p.admits, name) for p in view.ports},
     )
 
@@ -156,8 +179,7 @@ def _match(admission: Admission, names: Mapping[str, str]) -> str:
 def steps(current: Desired, desired: Desired) -> Steps:
     """What to do so that `current` becomes `desired`."""
     return Steps(
-        own=desired.owned - current.owned,
-        allow_forward=desired.forwards - current.forwards,
+        add_members={name: members - current.members[name] for name, members in desired.members.items()},
         # A port that is gone is opened: its name may come back in another subnet.
         set_admits={
             port: desired.admits.get(port, OPEN)
@@ -166,10 +188,9 @@ def steps(current: Desired, desired: Desired) -> Steps:
         },
         set_nexthops={i: hop for i, hop in desired.nexthops.items() if current.nexthops.get(i) != hop},
         set_routes={k: t for k, t in desired.routes.items() if current.routes.get(k) != t},
-        del_routes=frozenset(current.routes.keys() - desired.routes.keys()),
-        del_nexthops=frozenset(current.nexthops.keys() - desired.nexthops.keys()),
+        del_routes=current.routes.keys() - desired.routes.keys(),
+        del_nexthops=current.nexthops.keys() - desired.nexthops.keys(),
         add_rules=desired.rules - current.rules,
         del_rules=current.rules - desired.rules,
-        disown=current.owned - desired.owned,
-        forbid_forward=current.forwards - desired.forwards,
+        del_members={name: members - desired.members[name] for name, members in current.members.items()},
     )

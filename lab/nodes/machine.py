@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from lab.fabric.view import Port, View
 from lab.nodes import podman
 from lab.topology import Instance, Topology
 
+log = logging.getLogger("lab")
 State = Literal["STOPPED", "STARTING", "RUNNING", "STOPPING"]
 
 
@@ -68,6 +70,7 @@ class Machine:
             await self._end(pid, conmon)
             raise
         self._watcher = asyncio.create_task(self._watch(pid, conmon), name=f"watch-{name}")
+        self._watcher.add_done_callback(self._watched)
         self._set("RUNNING")
 
     async def follow(self) -> None:
@@ -105,6 +108,11 @@ class Machine:
         # Whoever holds the lock waits for this end and takes the power away: then a reboot does not come to pass.
         if code == podman.EXIT_REBOOT and not self._lock.locked():
             await self.power_on()
+
+    def _watched(self, watcher: asyncio.Task[None]) -> None:
+        """Nobody may be waiting for the end of a node that ends by itself, and nobody is for its reboot."""
+        if not watcher.cancelled() and (error := watcher.exception()):
+            log.error("%s did not end or reboot as it should: %s", self.node.name, error)
 
     async def _end(self, pid: int, conmon: int) -> int:
         """Wait until the node's process has ended, and tidy up. Returns its exit code."""

@@ -63,6 +63,12 @@ def test_no_lab(tmp_path: Path) -> None:
         Control(tmp_path / "control.sock").status()
 
 
+def test_a_lab_that_has_ended_by_itself_says_where_the_reason_is(tmp_path: Path) -> None:
+    (tmp_path / "server.log").touch()
+    with pytest.raises(LabError, match=rf"the lab is not up: .* see {tmp_path}/server\.log; run `lab up`"):
+        Control(tmp_path / "control.sock").status()
+
+
 @pytest.mark.parametrize(
     ("response", "message"),
     [

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -207,6 +208,22 @@ def test_an_answer_from_another_address_does_not_count() -> None:
                 other.sendto(b"nonsense", peer)
             wait_until(lambda: len(running.samples(target)) > 5)
     assert running.measure(target).hosts == ()
+
+
+def test_a_probe_that_has_failed_has_no_samples_that_could_pass_for_all_there_is() -> None:
+    class Dead(socket.socket):
+        def recvfrom(self, *_: Any, **__: Any) -> Any:
+            raise OSError("the network is down")
+
+    target = Target("vip", "t", "c", "127.0.0.61")
+    with echo_server(target.address, "host") as port:
+        running = probe.Probe([target], port=port, socket_for=lambda _: Dead(socket.AF_INET, socket.SOCK_DGRAM))
+        running.start()
+        with pytest.raises(LabError, match=r"the probe failed: .*the network is down"):
+            wait_until(lambda: running.steady(target, time.monotonic_ns(), 50 * NS_PER_MS))
+        running.stop()
+    with pytest.raises(LabError, match="the network is down"):
+        running.measure(target)
 
 
 def test_two_hosts_behind_one_address_are_seen() -> None:

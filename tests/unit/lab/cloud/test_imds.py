@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -38,6 +39,11 @@ def ask(
             return await client.request(method, path, headers=headers)
 
     return asyncio.run(request())
+
+
+def test_a_document_that_cannot_be_made_is_no_wrong_path(cloud: Cloud, pki: Pki) -> None:
+    with pytest.raises(KeyError, match="vr1"):
+        ask(cloud, replace(pki, instances={}), "/opc/v2/instance/region")
 
 
 def test_each_instance_is_told_of_itself(cloud: Cloud, pki: Pki, topology: Topology) -> None:

@@ -81,6 +81,22 @@ def test_a_failed_effect_leaves_the_state_as_it_was(topology: Topology) -> None:
     assert cloud.private_ips[vip.id] == vip
 
 
+def test_what_a_failed_effect_has_done_is_taken_back(topology: Topology) -> None:
+    class HalfWay(NullEffects):
+        async def apply(self, view: View) -> None:
+            await super().apply(view)
+            if any(f.vnic_id for f in view.floatings):
+                raise OSError("the kernel said no")
+
+    effects = HalfWay()
+    cloud = Cloud(topology, effects)
+    vip = reserve(cloud)
+    with pytest.raises(OSError, match="the kernel said no"):
+        run(cloud.update_private_ip(vip.id, {"vnic_id": vnic(cloud, "vr2")}))
+    assert [f.vnic_id for view in effects.views[-2:] for f in view.floatings] == [vnic(cloud, "vr2"), None]
+    assert effects.views[-1] == cloud.view()
+
+
 class Slow(NullEffects):
     """A world that takes its time, and `fails` when an address is to go to that VNIC."""
 

@@ -41,8 +41,8 @@ def test_a_move_replaces_one_nexthop_and_touches_no_route() -> None:
     assert not todo.set_routes
     assert not todo.del_routes
     assert not todo.del_nexthops
-    assert set(todo.own) == {("cv-b-ens3", VIP)}
-    assert set(todo.disown) == {("cv-a-ens3", VIP)}
+    assert todo.add_members["owned"] == {("cv-b-ens3", VIP)}
+    assert todo.del_members["owned"] == {("cv-a-ens3", VIP)}
 
 
 def test_a_reserved_address_on_no_vnic_is_delivered_nowhere_and_rules_on_it_are_a_black_hole() -> None:
@@ -77,7 +77,24 @@ def test_losing_the_link_of_another_port_changes_nothing_for_the_holder() -> Non
 
 def test_only_vnics_without_the_source_destination_check_forward() -> None:
     strict = replace(view("a"), ports=(port("a", 5, forwards=False), port("b", 6)))
-    assert plan(strict, UP, IDS).forwards == {"cv-b-ens3"}
+    assert plan(strict, UP, IDS).members["forwards"] == {("cv-b-ens3",)}
+
+
+def test_a_cut_is_for_every_port_of_its_nodes_in_its_direction_and_for_no_other() -> None:
+    second = replace(port("a", 7), vnic_id="vnic-a2", interface="ens5")
+    whole = replace(view("a"), ports=(port("a", 5), second, port("b", 6), port("c", 8)))
+
+    assert plan(whole, UP, IDS, cut=[("a", "b"), ("gone", "a")]).members["cut"] == {
+        ("cv-a-ens3", "cv-b-ens3"),
+        ("cv-a-ens5", "cv-b-ens3"),
+    }
+
+
+def test_a_silence_is_for_every_port_of_its_node_and_for_no_other() -> None:
+    second = replace(port("a", 7), vnic_id="vnic-a2", interface="ens5")
+    whole = replace(view("a"), ports=(port("a", 5), second, port("b", 6)))
+
+    assert plan(whole, UP, IDS, silent=["a", "gone"]).members["silent"] == {("cv-a-ens3",), ("cv-a-ens5",)}
 
 
 def admitting(*admissions: Admission) -> View:

@@ -209,7 +209,9 @@ def test_a_boot_that_fails_leaves_the_power_off_and_can_be_tried_again(world: Wo
     assert world.states == ["STARTING", "STOPPED", "STARTING", "RUNNING"]
 
 
-def test_a_reboot_that_fails_leaves_the_power_off_and_can_be_tried_again(world: World) -> None:
+def test_a_reboot_that_fails_leaves_the_power_off_and_can_be_tried_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     async def test() -> None:
         await world.machine.power_on()
         world.refused = {"start"}
@@ -220,6 +222,7 @@ def test_a_reboot_that_fails_leaves_the_power_off_and_can_be_tried_again(world: 
 
     run(test())
     assert (world.boots, world.machine.state) == (3, "RUNNING")
+    assert "n1 did not end or reboot as it should: start refused" in caplog.text
 
 
 def test_a_shutdown_that_is_refused_leaves_a_node_whose_power_can_be_cut(world: World) -> None:
