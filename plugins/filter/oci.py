@@ -10,27 +10,33 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils import _model
+from ..module_utils import _model, _problems
 from ..module_utils._oci.network_security_group import peer_rules
 from ..module_utils._oci.permissions import FEATURES, statements
 
 
-def oci_private_ip_requests(model: Mapping[str, Any], state: str | None = None) -> list[dict[str, Any]]:
+def oci_private_ip_requests(
+    model: Mapping[str, Any], state: str | None = None, vnics: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[dict[str, Any]]:
     """Return the option `private_ips` of `cloudvip.ha.oci_private_ip` for the VIPs of the model."""
     if state not in (None, "present", "absent"):
         raise AnsibleFilterError(f"state = {state!r}: expected present, absent or nothing")
-    return [
-        {
-            "address": vip["address"],
-            # A node may have lost its VNIC for an absent POD already.
-            "vnic_ids": [vip["bindings"][node]["vnic_id"] for node in model["nodes"] if node in vip["bindings"]],
-            "state": vip["state"],
-            "display_name": vip["display_name"],
-            "tags": dict(vip["tags"]),
-            "label": f"cloudvip_vips ({vip['name']}).address",
-        }
-        for vip in _vips(model, state)
-    ]
+    known, requests = vnics or {}, []
+    for vip in _vips(model, state):
+        # A node may have lost its VNIC for an absent POD already.
+        vnic_ids = [vip["bindings"][node]["vnic_id"] for node in model["nodes"] if node in vip["bindings"]]
+        requests.append(
+            {
+                "address": vip["address"],
+                "vnic_ids": vnic_ids,
+                "subnet_id": next((known[v]["subnet_id"] for v in vnic_ids if v in known), None),
+                "state": vip["state"],
+                "display_name": vip["display_name"],
+                "tags": dict(vip["tags"]),
+                "label": f"cloudvip_vips ({vip['name']}).address",
+            }
+        )
+    return requests
 
 
 def oci_public_ip_requests(
@@ -185,7 +191,7 @@ def oci_placeholders(settings: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} = {value!r}: expected a value of your own in place of the example's placeholder"
         for name, value in settings.items()
-        if isinstance(value, str) and _model.PLACEHOLDER.search(value)
+        if isinstance(value, str) and _problems.PLACEHOLDER.search(value)
     ]
 
 

@@ -16,13 +16,7 @@ description:
   - Every file is replaced in one step. Missing directories are created with the mode 0755. The owner is the one who
     runs the module.
   - A Python program can be one such file, so that no process ever runs a mixture of two versions of it.
-attributes:
-  check_mode:
-    description: Can run in check mode and predict what it would change.
-    support: full
-  diff_mode:
-    description: Shows each file that changes.
-    support: full
+extends_documentation_fragment: cloudvip.ha.attributes
 options:
   files:
     description: The files.

@@ -15,14 +15,7 @@ description:
   - What is to be in it is said by exactly one of O(instance_ids), O(member_compartment_id), O(member_tag) and
     O(matching_rule).
   - A policy that names the group gives its instances permissions, see M(cloudvip.ha.oci_policy).
-extends_documentation_fragment: cloudvip.ha.oci
-attributes:
-  check_mode:
-    description: Can run in check mode and predict the change without making it.
-    support: full
-  diff_mode:
-    description: Returns what changed, or would change in check mode.
-    support: full
+extends_documentation_fragment: [cloudvip.ha.oci, cloudvip.ha.attributes]
 options:
   name:
     description: The name of the group. It is unique in the identity domain and cannot be changed.

@@ -13,14 +13,7 @@ author: The cloudvip authors
 description:
   - Returns the dynamic groups of an identity domain, or one of them, in the form in which
     M(cloudvip.ha.oci_dynamic_group) does.
-extends_documentation_fragment: cloudvip.ha.oci
-attributes:
-  check_mode:
-    description: Can run in check mode. It changes nothing anyway.
-    support: full
-  diff_mode:
-    description: There is nothing that could differ.
-    support: none
+extends_documentation_fragment: [cloudvip.ha.oci, cloudvip.ha.attributes.info]
 options:
   name:
     description: The name of the group to return. Without it, all are returned.

@@ -17,14 +17,7 @@ description:
   - Rules are compared without regard to their order. Only those that differ are added and removed, the new ones before
     the old ones.
   - Every problem of every rule is reported at once, before anything is changed.
-extends_documentation_fragment: cloudvip.ha.oci
-attributes:
-  check_mode:
-    description: Can run in check mode and predict the change without making it.
-    support: full
-  diff_mode:
-    description: Returns what changed, or would change in check mode.
-    support: full
+extends_documentation_fragment: [cloudvip.ha.oci, cloudvip.ha.attributes]
 options:
   name:
     description: The display name of the group. It is an error when several groups of the VCN have it.
@@ -49,7 +42,7 @@ options:
     default: present
   rules:
     description:
-      - The rules that the group is to have, all of them and no others, 120 at most.
+      - The rules that the group is to have, 120 at most, and no others unless O(purge_rules=false).
       - Without it, an existing group keeps its own, and a new one has none.
     type: list
     elements: dict
@@ -77,6 +70,10 @@ options:
       description:
         description: What the rule is for.
         type: str
+  purge_rules:
+    description: Whether the group is to lose the rules that are not among O(rules).
+    type: bool
+    default: true
   vnic_ids:
     description:
       - The OCIDs of the VNICs that are to be in the group, all of them and no others.
@@ -157,7 +154,7 @@ network_security_group:
     vnic_ids: [ocid1.vnic.oc1.iad.aaaa, ocid1.vnic.oc1.iad.bbbb]
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -204,13 +201,10 @@ def apply(
     return group_id
 
 
-def vcn_of(cloud: session.Cloud, subnet_id: str | None, vnic_ids: Sequence[str]) -> str:
-    """The VCN of a subnet, or else of the first VNIC. Raises OciError when there is neither."""
-    if subnet_id is None:
-        if not vnic_ids:
-            raise OciError("vnic_ids = []: expected at least one VNIC where neither vcn_id nor subnet_id is given")
-        subnet_id = cloud.network.vnic(vnic_ids[0]).subnet_id
-    return cloud.network.subnet(subnet_id).vcn_id
+def vcn_of(cloud: session.Cloud, vnic_id: str, groups: Iterable[NetworkSecurityGroup]) -> str:
+    """The VCN of a VNIC: that of the group which it is in, or else that of its subnet."""
+    joined = next((group.vcn_id for group in groups if vnic_id in group.vnic_ids), None)
+    return joined or cloud.network.subnet(cloud.network.vnic(vnic_id).subnet_id).vcn_id
 
 
 def main(connect: Callable[[AnsibleModule], session.Cloud] = session.connect) -> None:
@@ -233,6 +227,7 @@ def main(connect: Callable[[AnsibleModule], session.Cloud] = session.connect) ->
                     "description": {"type": "str"},
                 },
             },
+            purge_rules={"type": "bool", "default": True},
             vnic_ids={"type": "list", "elements": "str"},
         ),
         mutually_exclusive=[("vcn_id", "subnet_id")],
@@ -244,11 +239,16 @@ def main(connect: Callable[[AnsibleModule], session.Cloud] = session.connect) ->
     with session.reported(module):
         rules = None if params["rules"] is None else parse(params["rules"])
         vnic_ids = None if params["vnic_ids"] is None else tuple(params["vnic_ids"])
-        request = Request(name, params["state"], rules, vnic_ids)
+        request = Request(name, params["state"], rules, vnic_ids, params["purge_rules"])
         cloud = connect(module)
-        security = cloud.security
-        vcn_id = params["vcn_id"] or vcn_of(cloud, params["subnet_id"], vnic_ids or ())
-        current = the_one(name, security.groups(compartment_id, vcn_id, name))
+        security, vcn_id = cloud.security, params["vcn_id"]
+        if params["subnet_id"]:
+            vcn_id = cloud.network.subnet(params["subnet_id"]).vcn_id
+        elif not vcn_id and not vnic_ids:
+            raise OciError("vnic_ids = []: expected at least one VNIC where neither vcn_id nor subnet_id is given")
+        found = security.groups(compartment_id, vcn_id, name)
+        vcn_id = vcn_id or vcn_of(cloud, params["vnic_ids"][0], found)
+        current = the_one(name, [group for group in found if group.vcn_id == vcn_id])
         members = {vnic_id: security.member(vnic_id) for vnic_id in affected(request, current)}
         todo = plan(request, current, members)
         group_id = None if current is None else current.id

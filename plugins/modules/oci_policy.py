@@ -13,14 +13,7 @@ author: The cloudvip authors
 description:
   - Creates, changes and deletes a policy of a compartment.
   - A statement that names a dynamic group which IAM does not know yet is tried again until O(timeout) has passed.
-extends_documentation_fragment: cloudvip.ha.oci
-attributes:
-  check_mode:
-    description: Can run in check mode and predict the change without making it.
-    support: full
-  diff_mode:
-    description: Returns what changed, or would change in check mode.
-    support: full
+extends_documentation_fragment: [cloudvip.ha.oci, cloudvip.ha.attributes]
 options:
   name:
     description: The name of the policy. It is unique in the tenancy and cannot be changed.

@@ -14,14 +14,7 @@ description:
   - Returns the policies of a compartment, or one of them, in the form in which M(cloudvip.ha.oci_policy) does.
   - Says which of O(needed_permissions) a dynamic group lacks. The service does not say that to an instance that it
     refuses.
-extends_documentation_fragment: cloudvip.ha.oci
-attributes:
-  check_mode:
-    description: Can run in check mode. It changes nothing anyway.
-    support: full
-  diff_mode:
-    description: There is nothing that could differ.
-    support: none
+extends_documentation_fragment: [cloudvip.ha.oci, cloudvip.ha.attributes.info]
 options:
   compartment_id:
     description: The OCID of the compartment.

@@ -21,14 +21,7 @@ description:
   - Some regions reserve no private IPs. There, a new object is C(EPHEMERAL) and on the first of
     O(private_ips[].vnic_ids).
   - Every problem of every entry is reported at once, before anything is changed.
-extends_documentation_fragment: cloudvip.ha.oci
-attributes:
-  check_mode:
-    description: Can run in check mode and predict the change without making it.
-    support: full
-  diff_mode:
-    description: Returns what changed, or would change in check mode.
-    support: full
+extends_documentation_fragment: [cloudvip.ha.oci, cloudvip.ha.attributes]
 options:
   private_ips:
     description: The addresses, each at most once. One listing per subnet and address family serves all of them.

@@ -13,14 +13,7 @@ author: The cloudvip authors
 description:
   - Returns the private IP objects and the IPv6 objects of a subnet or of VNICs, in the form in which
     M(cloudvip.ha.oci_private_ip) does.
-extends_documentation_fragment: cloudvip.ha.oci
-attributes:
-  check_mode:
-    description: Can run in check mode. It changes nothing anyway.
-    support: full
-  diff_mode:
-    description: There is nothing that could differ.
-    support: none
+extends_documentation_fragment: [cloudvip.ha.oci, cloudvip.ha.attributes.info]
 options:
   subnet_id:
     description: The OCID of the subnet. Either this or O(vnic_ids) is needed.

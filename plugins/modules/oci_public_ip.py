@@ -17,14 +17,7 @@ description:
     name that is asked for is taken, and a new one is created only where there is none.
   - The module returns when the service has carried out the assignment, and fails when that went wrong.
   - Every problem of every entry is reported at once, before anything is changed.
-extends_documentation_fragment: cloudvip.ha.oci
-attributes:
-  check_mode:
-    description: Can run in check mode and predict the change without making it.
-    support: full
-  diff_mode:
-    description: Returns what changed, or would change in check mode.
-    support: full
+extends_documentation_fragment: [cloudvip.ha.oci, cloudvip.ha.attributes]
 options:
   compartment_id:
     description: The OCID of the compartment of the public IPs. One listing of it serves all of them.

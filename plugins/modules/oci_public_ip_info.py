@@ -13,14 +13,7 @@ author: The cloudvip authors
 description:
   - Returns the reserved public IPs of a compartment, or those of private IPs, in the form in which
     M(cloudvip.ha.oci_public_ip) does.
-extends_documentation_fragment: cloudvip.ha.oci
-attributes:
-  check_mode:
-    description: Can run in check mode. It changes nothing anyway.
-    support: full
-  diff_mode:
-    description: There is nothing that could differ.
-    support: none
+extends_documentation_fragment: [cloudvip.ha.oci, cloudvip.ha.attributes.info]
 options:
   compartment_id:
     description: The OCID of the compartment. Either this or O(private_ip_ids) is needed.

@@ -14,14 +14,7 @@ description:
   - Makes sure that a route table has rules which lead to private IPs, or that it does not have them.
   - Rules for other destinations stay as they are, and all rules keep their order. A new rule is the last one.
   - The table is read, changed and written back, unless someone else changed it meanwhile. Then that is done once more.
-extends_documentation_fragment: cloudvip.ha.oci
-attributes:
-  check_mode:
-    description: Can run in check mode and predict the change without making it.
-    support: full
-  diff_mode:
-    description: Returns what changed, or would change in check mode.
-    support: full
+extends_documentation_fragment: [cloudvip.ha.oci, cloudvip.ha.attributes]
 options:
   route_table_id:
     description: The OCID of the route table.

@@ -12,14 +12,7 @@ version_added: "0.1.0"
 author: The cloudvip authors
 description:
   - Returns all rules of a route table, whatever they lead to.
-extends_documentation_fragment: cloudvip.ha.oci
-attributes:
-  check_mode:
-    description: Can run in check mode. It changes nothing anyway.
-    support: full
-  diff_mode:
-    description: There is nothing that could differ.
-    support: none
+extends_documentation_fragment: [cloudvip.ha.oci, cloudvip.ha.attributes.info]
 options:
   route_table_id:
     description: The OCID of the route table.

@@ -12,14 +12,7 @@ version_added: "0.1.0"
 author: The cloudvip authors
 description:
   - A VNIC drops what is neither from nor to one of its own addresses. A router's VNICs must not.
-extends_documentation_fragment: cloudvip.ha.oci
-attributes:
-  check_mode:
-    description: Can run in check mode and predict the change without making it.
-    support: full
-  diff_mode:
-    description: Returns what changed, or would change in check mode.
-    support: full
+extends_documentation_fragment: [cloudvip.ha.oci, cloudvip.ha.attributes]
 options:
   vnic_ids:
     description: The OCIDs of the VNICs.
@@ -47,11 +40,14 @@ vnics:
   returned: success
   type: dict
   contains:
+    subnet_id:
+      description: The OCID of its subnet.
+      type: str
     skip_source_dest_check:
       description: Whether the VNIC does without the check.
       type: bool
   sample:
-    ocid1.vnic.oc1.iad.aaaa: {skip_source_dest_check: true}
+    ocid1.vnic.oc1.iad.aaaa: {subnet_id: ocid1.subnet.oc1.iad.gggg, skip_source_dest_check: true}
 """
 
 from collections.abc import Callable
@@ -74,12 +70,15 @@ def main(connect: Callable[[AnsibleModule], session.Cloud] = session.connect) ->
     skip = module.params["skip_source_dest_check"]
     with session.reported(module):
         network = connect(module).network
-        todo = plan(skip, [network.vnic(vnic_id) for vnic_id in dict.fromkeys(module.params["vnic_ids"])])
+        vnics = [network.vnic(vnic_id) for vnic_id in dict.fromkeys(module.params["vnic_ids"])]
+        todo = plan(skip, vnics)
         if not module.check_mode:
             for vnic in todo.actions:
                 network.set_skip_source_dest_check(vnic.id, skip)
         module.exit_json(
-            changed=bool(todo.actions), diff={"before": todo.before, "after": todo.after}, vnics=todo.after
+            changed=bool(todo.actions),
+            diff={"before": todo.before, "after": todo.after},
+            vnics={vnic.id: {"subnet_id": vnic.subnet_id, **todo.after[vnic.id]} for vnic in vnics},
         )
 
 

@@ -18,14 +18,7 @@ description:
   - A VNIC that has a secondary private IP, IPv4 or IPv6, is not detached. Neither is a primary VNIC. The module fails
     then, before anything is changed.
   - Every problem of every entry is reported at once.
-extends_documentation_fragment: cloudvip.ha.oci
-attributes:
-  check_mode:
-    description: Can run in check mode and predict the change without making it.
-    support: full
-  diff_mode:
-    description: Returns what changed, or would change in check mode.
-    support: full
+extends_documentation_fragment: [cloudvip.ha.oci, cloudvip.ha.attributes]
 options:
   compartment_id:
     description: The OCID of the compartment that the instances are in.

@@ -12,14 +12,7 @@ version_added: "0.1.0"
 author: The cloudvip authors
 description:
   - Returns the VNICs that are attached to instances. One that is being attached is waited for.
-extends_documentation_fragment: cloudvip.ha.oci
-attributes:
-  check_mode:
-    description: Can run in check mode. It changes nothing anyway.
-    support: full
-  diff_mode:
-    description: There is nothing that could differ.
-    support: none
+extends_documentation_fragment: [cloudvip.ha.oci, cloudvip.ha.attributes.info]
 options:
   compartment_id:
     description: The OCID of the compartment that the instances are in.

@@ -109,13 +109,15 @@ class _Store(_Service):
 class _DynamicGroups(_Store):
     """`Store` of the groups of the default domain, which are in the root compartment."""
 
-    def all(self) -> list[DynamicGroup]:
-        found = self._list("ListDynamicGroups", "list_dynamic_groups", self._compartment_id)
+    def all(self, **where: str) -> list[DynamicGroup]:
+        found = self._list("ListDynamicGroups", "list_dynamic_groups", self._compartment_id, **where)
         return [_dynamic_group(item) for item in found]
 
     def find(self, name: str) -> DynamicGroup | None:
-        found = self._list("ListDynamicGroups", "list_dynamic_groups", self._compartment_id, name=name)
-        return next((self._read(item.id) for item in found if item.name == name), None)
+        return next((group for group in self.all(name=name) if group.name == name), None)
+
+    def latest(self, found: DynamicGroup) -> DynamicGroup:
+        return self._read(found.id)
 
     def create(self, name: str, fields: Fields) -> DynamicGroup:
         details = self._oci.identity.models.CreateDynamicGroupDetails(
@@ -140,12 +142,14 @@ class _DynamicGroups(_Store):
 class _Policies(_Store):
     """`Store` of the policies."""
 
-    def all(self) -> list[Policy]:
-        return [_policy(item) for item in self._list("ListPolicies", "list_policies", self._compartment_id)]
+    def all(self, **where: str) -> list[Policy]:
+        return [_policy(item) for item in self._list("ListPolicies", "list_policies", self._compartment_id, **where)]
 
     def find(self, name: str) -> Policy | None:
-        found = self._list("ListPolicies", "list_policies", self._compartment_id, name=name)
-        return next((self._read(item.id) for item in found if item.name == name), None)
+        return next((policy for policy in self.all(name=name) if policy.name == name), None)
+
+    def latest(self, found: Policy) -> Policy:
+        return self._read(found.id)
 
     def create(self, name: str, fields: Fields) -> Policy:
         details = self._oci.identity.models.CreatePolicyDetails(

@@ -42,6 +42,10 @@ class Store(Protocol[T]):
         """Find one by its name."""
         ...
 
+    def latest(self, found: T) -> T:
+        """Read one that was found once more, together with what guards its changes."""
+        ...
+
     def create(self, name: str, fields: Fields) -> T:
         """Create one and wait until it is active."""
         ...
@@ -119,6 +123,10 @@ def keep(store: Store[T], request: Request, check_mode: bool) -> Outcome:
     """Make the object what is wanted. Raises what `store` raises."""
     current = store.find(request.name)
     todo = plan(request, None if current is None else current.fields)
+    if current is not None and todo.action is not None and not check_mode:
+        # A listing says all that there is to compare, but it has no ETag.
+        current = store.latest(current)
+        todo = plan(request, current.fields)
     object_id = None if current is None else current.id
     if not check_mode:
         if todo.action == "create":

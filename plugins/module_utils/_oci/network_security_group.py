@@ -91,12 +91,16 @@ class Member:
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted. None leaves the rules, or the VNICs, of a group as they are."""
+    """What is wanted. None leaves the rules, or the VNICs, of a group as they are.
+
+    :param purge_rules: whether the group is to lose all other rules
+    """
 
     name: str
     state: Literal["present", "absent"]
     rules: tuple[SecurityRule, ...] | None
     vnic_ids: tuple[str, ...] | None
+    purge_rules: bool = True
 
 
 @dataclass(frozen=True)
@@ -236,7 +240,8 @@ def plan(request: Request, current: NetworkSecurityGroup | None, members: Mappin
     ]
     if problems:
         raise PlanError(problems)
-    rules = tuple(there.values()) if request.rules is None else request.rules
+    kept = tuple(there.values()) if request.rules is None or not request.purge_rules else ()
+    rules = (*kept, *(request.rules or ()))
     return Plan(
         action="create" if current is None else None,
         add=tuple(r for r in rules if r not in there.values()),

@@ -16,11 +16,9 @@ VERBS = ("inspect", "read", "use", "manage")
 # target's tags for PRIVATE_IP_UPDATE and VNIC_UNASSIGN.
 _MOVER = ("VNIC_READ", "VNIC_ASSIGN", "VNIC_UNASSIGN")
 FEATURES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "audit": {"private-ips": ("PRIVATE_IP_READ",), "vnics": ("VNIC_READ",)},
     "move": {"private-ips": ("PRIVATE_IP_READ", "PRIVATE_IP_UPDATE"), "vnics": _MOVER},
     # To find an address in its subnet takes SUBNET_READ, which the same call for IPv4 does not.
     "ipv6": {"vnics": _MOVER, "ipv6s": ("IPV6_READ", "IPV6_UPDATE"), "subnets": ("SUBNET_READ",)},
-    "fencing": {"instances": ("INSTANCE_READ", "INSTANCE_POWER_ACTIONS")},
 }
 
 # What each of VERBS adds to the one before it, by Oracle's policy reference for the core services. VNIC_ASSIGN and
@@ -36,11 +34,9 @@ _RESOURCES: Mapping[str, tuple[str, str, str, str]] = {
     "ipv6s": ("", "IPV6_READ", "", "IPV6_UPDATE IPV6_CREATE IPV6_DELETE"),
     "subnets": ("SUBNET_READ", "", "SUBNET_ATTACH SUBNET_DETACH", ""),
     "vnic-attachments": ("VNIC_ATTACHMENT_READ", "", "", ""),
-    "instances": ("INSTANCE_INSPECT", "INSTANCE_READ", "INSTANCE_UPDATE INSTANCE_POWER_ACTIONS", ""),
 }
 _FAMILIES: Mapping[str, Collection[str]] = {
     "virtual-network-family": ("private-ips", "vnics", "ipv6s", "subnets", "vnic-attachments"),
-    "instance-family": ("instances",),
     "all-resources": tuple(_RESOURCES),
 }
 # What an aggregate grants beyond its members.

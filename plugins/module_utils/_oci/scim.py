@@ -41,6 +41,10 @@ class ScimDynamicGroups(Caller):
         found = self._search(filter=f"displayName eq {json.dumps(name)}")
         return next((group for group in found if group.name == name), None)
 
+    def latest(self, found: DynamicGroup) -> DynamicGroup:
+        """See Store. A domain's listing has the ETags."""
+        return found
+
     def create(self, name: str, fields: Fields) -> DynamicGroup:
         """See Store."""
         details = self._oci.identity_domains.models.DynamicResourceGroup(schemas=[_SCHEMA], display_name=name, **fields)

@@ -21,8 +21,8 @@ _OPTIONS = {"6": "tcp_options", "17": "udp_options"}
 class Security(Protocol):
     """Network security groups. Every method raises CloudError, one that waits also OciError."""
 
-    def groups(self, compartment_id: str, vcn_id: str, name: str | None = None) -> list[NetworkSecurityGroup]:
-        """The groups of a VCN in a compartment; those of a name, which need not be only one."""
+    def groups(self, compartment_id: str, vcn_id: str | None, name: str | None = None) -> list[NetworkSecurityGroup]:
+        """The groups of a compartment; those of one VCN, and those of a name, which need not be only one."""
         ...
 
     def member(self, vnic_id: str) -> Member:
@@ -57,16 +57,15 @@ class OciSecurity(Caller):
     :param client: its VirtualNetworkClient
     """
 
-    def groups(self, compartment_id: str, vcn_id: str, name: str | None = None) -> list[NetworkSecurityGroup]:
+    def groups(self, compartment_id: str, vcn_id: str | None, name: str | None = None) -> list[NetworkSecurityGroup]:
         """See Security."""
-        named = {} if name is None else {"display_name": name}
+        where = {"vcn_id": vcn_id, "display_name": name}
         found = self._list(
             "ListNetworkSecurityGroups",
             "list_network_security_groups",
             compartment_id=compartment_id,
-            vcn_id=vcn_id,
             lifecycle_state=_AVAILABLE,
-            **named,
+            **{key: value for key, value in where.items() if value is not None},
         )
         return [
             NetworkSecurityGroup(g.id, g.display_name, g.vcn_id, self._rules(g.id), self._vnic_ids(g.id)) for g in found

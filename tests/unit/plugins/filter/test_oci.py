@@ -57,11 +57,18 @@ def test_a_request_names_the_vnics_in_the_order_of_the_nodes() -> None:
     assert oci_private_ip_requests(MODEL)[0] == {
         "address": "10.0.0.4",
         "vnic_ids": ["vnic-vr1-pod1", "vnic-vr2-pod1"],
+        "subnet_id": None,
         "state": "present",
         "display_name": "vrouters-pod1",
         "tags": {"team": "x"},
         "label": "cloudvip_vips (pod1).address",
     }
+
+
+def test_a_request_names_the_subnet_where_a_vnic_tells() -> None:
+    known = {"vnic-vr2-pod1": {"subnet_id": "subnet-pod1"}, "vnic-vr1-other": {"subnet_id": "subnet-other"}}
+
+    assert [r["subnet_id"] for r in oci_private_ip_requests(MODEL, vnics=known)] == ["subnet-pod1", None, None]
 
 
 def test_a_node_that_has_lost_its_vnic_already_is_not_asked_for_it() -> None:
@@ -240,10 +247,11 @@ def test_a_group_that_is_yet_to_be_created_has_statements_too() -> None:
 
 
 def test_statements_are_for_the_features_that_are_asked_for() -> None:
-    fencing = oci_statements("ocid1.group", "ocid1.compartment", ["fencing"])
+    found = oci_statements("ocid1.group", "ocid1.compartment", ["ipv6"])
 
-    assert [s.split(" in ")[0] for s in fencing] == ["allow dynamic-group id ocid1.group to use instances"]
-    with pytest.raises(AnsibleFilterError, match=r"features = \['flying'\]: expected some of \['audit', "):
+    verbs = [s.removeprefix("allow dynamic-group id ocid1.group to ").split(" in ")[0] for s in found]
+    assert verbs == ["use vnics", "manage ipv6s", "inspect subnets"]
+    with pytest.raises(AnsibleFilterError, match=r"features = \['flying'\]: expected some of \['ipv6', 'move'\]"):
         oci_statements("ocid1.group", "ocid1.compartment", ["move", "flying"])
 
 

@@ -98,6 +98,8 @@ def test_the_documentation_is_complete(name: str, documented: dict[str, Any]) ->
     found = documented[name]
 
     assert found["doc"].keys() >= {"short_description", "description", "author", "version_added", "attributes"}
+    assert found["doc"]["attributes"].keys() >= {"check_mode", "diff_mode"}
+    assert all(value.keys() >= {"description", "support"} for value in found["doc"]["attributes"].values())
     assert found["return"]
     assert all(value.keys() >= {"description", "returned", "type"} for value in found["return"].values())
 

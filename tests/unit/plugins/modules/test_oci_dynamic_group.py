@@ -18,8 +18,10 @@ RULE = "ANY {instance.id = 'a', instance.id = 'b'}"
 
 def test_a_group_is_made_once(world: World, run: Run) -> None:
     first = run(main, world.connect, **WANTED)
+    world.calls()
     second = run(main, world.connect, **WANTED)
 
+    assert world.calls() == [("GET", "dynamicGroups")]
     made = world.cloud.identity.dynamic_groups(TENANCY_ID, None).find("nodes")
     assert made is not None
     assert first["changed"] is True

@@ -6,7 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.cloudvip.ha.plugins.module_utils._oci.network_security_group import peer_rules
+from ansible_collections.cloudvip.ha.plugins.module_utils._oci.network_security_group import (
+    NetworkSecurityGroup,
+    peer_rules,
+)
 from ansible_collections.cloudvip.ha.plugins.modules.oci_network_security_group import main
 from ansible_collections.cloudvip.ha.plugins.modules.oci_network_security_group_info import main as info
 
@@ -82,6 +85,21 @@ def test_only_what_differs_is_changed(world: World, run: Run, wanted: dict[str, 
     assert run(main, world.connect, **wanted)["changed"] is False
 
 
+def test_the_rules_of_one_engine_make_way_for_those_of_the_other_in_two_steps(
+    world: World, run: Run, wanted: dict[str, Any]
+) -> None:
+    run(main, world.connect, **wanted)
+    switched = {**wanted, "rules": peer_rules("keepalived")}
+
+    both = run(main, world.connect, **switched, purge_rules=False)
+    again = run(main, world.connect, **switched, purge_rules=False)
+    one = run(main, world.connect, **switched)
+
+    assert (both["changed"], again["changed"], one["changed"]) == (True, False, True)
+    assert len(both["network_security_group"]["rules"]) == 6
+    assert {r["protocol"] for r in one["network_security_group"]["rules"]} == {"vrrp"}
+
+
 def test_a_node_that_is_gone_loses_its_access_and_keeps_its_other_groups(
     world: World, run: Run, wanted: dict[str, Any], vnic_ids: list[str]
 ) -> None:
@@ -113,6 +131,29 @@ def test_the_vcn_is_that_of_the_subnet(world: World, run: Run, place: dict[str, 
 
     assert made["vcn_id"] == place["vcn_id"]
     assert run(info, world.connect, **given)["network_security_groups"] == [made]
+
+
+def test_the_vcn_is_that_of_the_first_vnic_and_that_of_a_member_is_known(
+    world: World, run: Run, place: dict[str, str], vnic_ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"compartment_id": COMPARTMENT_ID, "name": "web", "vnic_ids": vnic_ids}
+    groups = world.cloud.security.groups
+    elsewhere = NetworkSecurityGroup("ocid1.networksecuritygroup.else", "web", "ocid1.vcn.else", {}, ())
+    monkeypatch.setattr(world.cloud.security, "groups", lambda *where: [elsewhere, *groups(*where)])
+
+    made = run(main, world.connect, **given)["network_security_group"]
+    world.calls()
+    again = run(main, world.connect, **given)
+
+    assert made["vcn_id"] == place["vcn_id"]
+    assert (again["changed"], again["network_security_group"]) == (False, made)
+    assert world.calls() == [("GET", GROUPS)] * 3
+
+
+def test_without_a_vnic_the_vcn_has_to_be_given(world: World, run: Run) -> None:
+    answer = run(main, world.connect, compartment_id=COMPARTMENT_ID, name="web", vnic_ids=[])
+
+    assert answer["msg"].startswith("vnic_ids = []: expected at least one VNIC")
 
 
 def test_a_group_is_deleted_once_its_vnics_are_out(

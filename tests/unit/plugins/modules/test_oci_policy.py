@@ -30,8 +30,10 @@ def wanted(world: World) -> dict[str, Any]:
 
 def test_a_policy_is_made_once(world: World, run: Run, wanted: dict[str, Any]) -> None:
     first = run(main, world.connect, **wanted)
+    world.calls()
     second = run(main, world.connect, **{**wanted, "statements": wanted["statements"][::-1]})
 
+    assert world.calls() == [("GET", "policies")]
     made = world.cloud.identity.policies(COMPARTMENT_ID).find("move")
     assert made is not None
     assert first["changed"] is True
@@ -67,6 +69,25 @@ def test_a_wide_policy_is_narrowed(world: World, run: Run, wanted: dict[str, Any
     made = world.cloud.identity.policies(COMPARTMENT_ID).find("move")
     assert made is not None
     assert list(made.statements) == wanted["statements"]
+
+
+def test_what_someone_else_changes_after_the_listing_is_seen_before_the_change(
+    world: World, run: Run, wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(main, world.connect, **{**wanted, "description": "Old"})
+    policies = world.cloud.identity.policies(COMPARTMENT_ID)
+    find = type(policies).find
+
+    def find_and_be_overtaken(store: Any, name: str) -> Any:
+        found = find(store, name)
+        store.update(store.latest(found), {"description": wanted["description"]})
+        world.calls()
+        return found
+
+    monkeypatch.setattr(type(policies), "find", find_and_be_overtaken)
+
+    assert run(main, world.connect, **wanted)["changed"] is False
+    assert world.calls() == [("GET", "policies")]
 
 
 def test_a_policy_is_deleted_once(world: World, run: Run, wanted: dict[str, Any]) -> None:

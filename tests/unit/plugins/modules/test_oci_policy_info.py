@@ -79,7 +79,7 @@ def test_a_group_of_another_domain_is_found_by_its_name(world: World, run: Run) 
         ({"dynamic_group_name": "nodes"}, "missing parameter(s) required by 'dynamic_group_name': dynamic_group_id"),
         (
             {"needed_permissions": ["VNIC_READ", "VNIC_FLY", "VNIC_SWIM"], "dynamic_group_id": "x"},
-            "2 problems, nothing was changed:\n- needed_permissions: 'VNIC_FLY': expected one of INSTANCE_INSPECT, ",
+            "2 problems, nothing was changed:\n- needed_permissions: 'VNIC_FLY': expected one of IPV6_CREATE, ",
         ),
     ],
 )

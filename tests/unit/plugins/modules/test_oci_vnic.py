@@ -22,7 +22,8 @@ def test_only_what_differs_is_changed_and_only_once(world: World, run: Run, vnic
     first = run(main, world.connect, vnic_ids=[*vnic_ids, *vnic_ids], skip_source_dest_check=True)
 
     assert first["changed"] is True
-    assert first["vnics"] == {v: {"skip_source_dest_check": True} for v in vnic_ids}
+    subnet_id = world.topology.subnet("pod1").id
+    assert first["vnics"] == {v: {"subnet_id": subnet_id, "skip_source_dest_check": True} for v in vnic_ids}
     assert world.calls() == [("GET", "vnics"), ("GET", "vnics"), ("PUT", "vnics")]
     assert run(main, world.connect, vnic_ids=vnic_ids, skip_source_dest_check=True)["changed"] is False
 

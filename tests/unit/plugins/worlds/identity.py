@@ -51,10 +51,15 @@ class FakeStore:
 
     def all(self) -> list[Any]:
         self._log.called("GET", self._kind)
-        return [r for r in self._records.values() if self._mine(r)]
+        # As in the listings of the real one.
+        return [replace(r, etag=None) for r in self._records.values() if self._mine(r)]
 
     def find(self, name: str) -> Any:
         return next((r for r in self.all() if r.name == name), None)
+
+    def latest(self, found: Any) -> Any:
+        self._log.called("GET", self._kind)
+        return self._records[found.id]
 
     def create(self, name: str, fields: Fields) -> Any:
         self._log.called("POST", self._kind)

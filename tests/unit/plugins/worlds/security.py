@@ -29,9 +29,9 @@ class FakeSecurity:
         self._groups: dict[str, NetworkSecurityGroup] = {}
         self._members = {v.id: Member(v.id, (), log.etag()) for i in topology.instances for v in i.vnics}
 
-    def groups(self, compartment_id: str, vcn_id: str, name: str | None = None) -> list[NetworkSecurityGroup]:
+    def groups(self, compartment_id: str, vcn_id: str | None, name: str | None = None) -> list[NetworkSecurityGroup]:
         self._log.called("GET", KIND)
-        here = (compartment_id, vcn_id) == _HERE
+        here = compartment_id == COMPARTMENT_ID and vcn_id in (None, _HERE[1])
         listed = [g for g in self._groups.values() if here and name in (None, g.name)]
         for _ in listed:
             self._log.called("GET", KIND)

@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +80,16 @@ class Player:
         present = [v for v in vips if v["state"] == "present"]
         return {
             "cluster": "vrouters",
+            "engine": "pacemaker",
             "router": True,
             "nodes": list(NODES),
             "groups": [{"name": "main", "preferred_node": None, "vips": present}],
             "absent": [v for v in vips if v["state"] == "absent"],
         }
 
-    def play(self, model: dict[str, Any], *arguments: str, tasks: str = "main", **variables: Any) -> Played:
+    def play(
+        self, model: dict[str, Any], *arguments: str, tasks: str | tuple[str, ...] = "main", **variables: Any
+    ) -> Played:
         """Play the role with these arguments of ansible-playbook, and with more variables of the inventory."""
         hosts = {
             node: {
@@ -119,8 +124,9 @@ class Player:
         }
         inventory = {"all": {"children": {"vrouters": {"hosts": hosts, "vars": settings}}}}
         fact = {"ansible.builtin.set_fact": {"cloudvip_vnic": "{{ test_vnic }}", "cacheable": True}}
-        role = {"ansible.builtin.include_role": {"name": "cloudvip.ha.oci", "tasks_from": tasks}}
-        playbook = [{"hosts": "vrouters", "gather_facts": False, "become": True, "tasks": [fact, role]}]
+        entries = (tasks,) if isinstance(tasks, str) else tasks
+        roles = [{"ansible.builtin.include_role": {"name": "cloudvip.ha.oci", "tasks_from": e}} for e in entries]
+        playbook = [{"hosts": "vrouters", "gather_facts": False, "become": True, "tasks": [fact, *roles]}]
         (self.folder / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
         (self.folder / "play.yml").write_text(yaml.safe_dump(playbook), encoding="utf-8")
         done = subprocess.run(
@@ -212,10 +218,73 @@ def test_the_nodes_are_put_into_a_group_that_lets_them_talk_to_each_other_only(p
     assert {r.peer for r in group.rules} == {group.id}
 
 
+def test_what_an_engine_of_before_needs_is_let_through_until_it_has_gone(player: Player) -> None:
+    model = player.model(player.vip("pod1", POD1, "ens5"))
+    switched = {**model, "engine": "keepalived"}
+    assert player.play(model, tasks=("main", "absent")).good
+
+    def protocols() -> set[str]:
+        (group,) = player.lab.cloud.network_security_groups.values()
+        return {rule.protocol for rule in group.rules}
+
+    assert protocols() == {"6", "17"}
+    first = player.play(switched)
+    assert (first.good, first.changed, protocols()) == (True, 1, {"6", "17", "112"}), first.output
+    last = player.play(switched, tasks=("main", "absent"))
+    assert (last.good, last.changed, protocols()) == (True, 1, {"112"}), last.output
+    again = player.play(switched, tasks=("main", "absent"))
+    assert (again.good, again.changed) == (True, 0), again.output
+
+
 def test_a_switch_leaves_security_to_the_user(player: Player) -> None:
     assert player.play(player.model(player.vip("pod1", POD1, "ens5")), cloudvip_oci_security=False).good
 
     assert not player.lab.cloud.network_security_groups
+
+
+@pytest.fixture
+def wide(topology: Topology, tmp_path: Path) -> Iterator[Player]:
+    """A player with room for many VIPs."""
+    prefixes = {"transit": 25, "pod1": 27, "pod2": 27}
+    subnets = tuple(
+        replace(s, cidr=s.cidr.supernet(new_prefix=prefixes.get(s.name, s.cidr.prefixlen))) for s in topology.subnets
+    )
+    topology = replace(topology, subnets=subnets)
+    with running(topology, tmp_path, tls=True) as lab:
+        yield Player(lab, topology, tmp_path)
+
+
+VNICS, GROUPS = "vnics", "networkSecurityGroups"
+
+
+# OCI has no call that says of several VNICs whether they forward: a router's are read one by one.
+@pytest.mark.parametrize(
+    ("counts", "calls"),
+    [
+        ({"ens3": 50}, {VNICS: 1, "privateIps": 1, "dynamicGroups": 1, "policies": 1, GROUPS: 3}),
+        (
+            {"ens3": 1, "ens5": 24, "ens6": 25},
+            {VNICS: 9, "privateIps": 3, "dynamicGroups": 1, "policies": 1, GROUPS: 3},
+        ),
+    ],
+)
+def test_with_nothing_to_do_the_cloud_is_asked_as_often_for_fifty_vips_as_for_one(
+    wide: Player, counts: dict[str, int], calls: dict[str, int]
+) -> None:
+    taken = {v.address for i in wide.topology.instances for v in i.vnics}
+    vips = []
+    for vnic in wide.topology.instance("vr1").vnics:
+        free = (a for a in list(wide.topology.subnet(vnic.subnet).cidr.hosts())[1:] if a not in taken)
+        vips += [wide.vip(f"v{a}", str(a), vnic.interface) for a in islice(free, counts.get(vnic.interface, 0))]
+    model = {**wide.model(*vips), "router": len(counts) > 1}
+    made = wide.play(model)
+    assert made.good, made.output
+    wide.lab.call(wide.lab.events.clear)
+
+    again = wide.play(model)
+
+    assert (len(vips), again.good, again.changed) == (50, True, 0), again.output
+    assert Counter(e["path"].split("/")[2] for e in wide.lab.events) == calls
 
 
 def pods(**changes: str) -> list[dict[str, Any]]:

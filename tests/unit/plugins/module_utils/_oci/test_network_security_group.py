@@ -187,6 +187,18 @@ def test_a_group_takes_120_rules() -> None:
         parse([option(ports=str(n)) for n in range(1, 122)])
 
 
+def test_rules_that_are_not_wanted_stay_only_if_they_are_not_to_be_purged() -> None:
+    wanted = replace(WANTED, rules=(PCSD,))
+    there = replace(THERE, rules={"1": SSH})
+
+    purged, kept = planned(wanted, there), planned(replace(wanted, purge_rules=False), there)
+
+    assert (purged.add, purged.remove) == ((PCSD,), ("1",))
+    assert (kept.add, kept.remove) == ((PCSD,), ())
+    assert kept.after == THERE.shown()
+    assert not planned(replace(wanted, purge_rules=False), THERE).changed
+
+
 # ---- what a cluster needs ----
 
 

@@ -12,13 +12,11 @@ from ansible_collections.cloudvip.ha.plugins.module_utils._oci.permissions impor
 
 PAGE = (Path(__file__).parents[5] / "docs/permissions.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (.+) \| (\w+) \| (.+) \|$", PAGE, re.MULTILINE)
-# The nodes alone make these; the modules have no words for them.
-NODES_ONLY = {"GetInstance", "InstanceAction"}
 
 
 @pytest.mark.parametrize(("operation", "permissions"), sorted({row[1:] for row in ROWS if row[1] not in {"operation"}}))
 def test_an_operation_needs_what_an_error_says(operation: str, permissions: str) -> None:
-    assert operation in NODES_ONLY or PERMISSIONS[operation] == permissions
+    assert PERMISSIONS[operation] == permissions
 
 
 @pytest.mark.parametrize("feature", FEATURES)

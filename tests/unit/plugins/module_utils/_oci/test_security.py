@@ -38,6 +38,8 @@ def test_a_new_group_is_empty_and_found_by_its_name(world: World) -> None:
     assert (found.id, found.name, found.vcn_id) == (key, "web", vcn_id(world))
     assert (dict(found.rules), found.vnic_ids) == ({}, ())
     assert {g.id for g in world.cloud.security.groups(COMPARTMENT_ID, vcn_id(world))} == {key, other}
+    assert world.cloud.security.groups(COMPARTMENT_ID, None, "web") == [found]
+    assert world.cloud.security.groups(COMPARTMENT_ID, "ocid1.vcn.oc99.lab.nowhere") == []
 
 
 def test_a_group_in_no_vcn_is_refused_with_the_permissions(world: World) -> None:
