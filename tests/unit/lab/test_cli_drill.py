@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -89,11 +90,11 @@ def test_listing_and_clearing_faults(daemon: Daemon) -> None:
 @pytest.mark.parametrize(
     "command", [["drill", "kill"], ["probe", "--for", "1s"], ["api", "list"], ["api", "add", "--status", "500"]]
 )
-def test_without_a_lab(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+def test_without_a_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str]) -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("no such file", request=request)
 
-    monkeypatch.setattr(cli_drill, "Control", lambda: Control(transport=httpx.MockTransport(refuse)))
+    monkeypatch.setattr(cli_drill, "Control", lambda: Control(tmp_path / "socket", httpx.MockTransport(refuse)))
     code, output = lab(*command)
     assert code == 1
     assert "the lab is not up: run `lab up`" in output
