@@ -31,7 +31,10 @@ PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", r
 
 CONFIG_FILE = "/etc/cloudvip/config.json"
 # Programs that configure every interface they find, unless they are told to leave one alone.
-NETWORK_MANAGERS = ("NetworkManager", "systemd-networkd")
+NETWORKD = "systemd-networkd"
+NETWORK_MANAGERS = ("NetworkManager", NETWORKD)
+# Of the output of networkctl status, which has many more lines about each interface.
+_LINK = re.compile(r"^\S+ +\d+: (\S+)\s*$|^ *Network File: (/\S+)$", re.MULTILINE)
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 _PROGRAM_TIMEOUT = 20.0
 
@@ -55,12 +58,16 @@ class Host:
     :param addresses: name of the interface -> its IPv4 addresses
     :param tables: MAC address -> routing table of each interface that cloudvip configures
     :param network_managers: those of NETWORK_MANAGERS that run
+    :param network_files: name of the interface -> the .network file by which systemd-networkd configures it
+    :param permanent: names of the interfaces that have the MAC address they were made with
     """
 
     interfaces: Mapping[str, str]
     addresses: Mapping[str, frozenset[str]]
     tables: Mapping[str, int]
     network_managers: Sequence[str]
+    network_files: Mapping[str, str]
+    permanent: frozenset[str]
 
 
 class Metadata:
@@ -166,6 +173,8 @@ def _vnic_fact(vnic: Mapping[str, Any], host: Host) -> dict[str, Any]:
         "virtual_router_ip": vnic["virtualRouterIp"],
         "interface": interface,
         "addressed": interface is not None and vnic["privateIp"] in host.addresses.get(interface, ()),
+        "network_file": None if interface is None else host.network_files.get(interface),
+        "permanent": interface in host.permanent,
         "owned": mac in host.tables,
         "table": host.tables.get(mac),
     }
@@ -184,6 +193,11 @@ def interfaces_by_mac(root: str = "/sys/class/net") -> dict[str, str]:
         if mac and not stacked:
             found.setdefault(mac.lower(), name)
     return found
+
+
+def permanent_interfaces(root: str = "/sys/class/net") -> frozenset[str]:
+    """Return the Linux interfaces that have the MAC address they were made with: NetworkManager knows no other."""
+    return frozenset(name for name in os.listdir(root) if _read(os.path.join(root, name, "addr_assign_type")) == "0")
 
 
 def _read(path: str) -> str | None:
@@ -209,6 +223,18 @@ def addresses_by_interface(text: str) -> dict[str, frozenset[str]]:
         }
     except (ValueError, KeyError, TypeError) as error:
         raise NodeError(f"ip -json -4 address show: the output is not understood: {error!r}") from error
+
+
+def network_files_by_interface(text: str) -> dict[str, str]:
+    """Return the .network file of each interface in the output of ``networkctl status`` that has one."""
+    found: dict[str, str] = {}
+    name = ""
+    for interface, file in _LINK.findall(text):
+        if interface:
+            name = interface
+        else:
+            found[name] = file
+    return found
 
 
 def tables_by_mac(path: str = CONFIG_FILE) -> dict[str, int]:
@@ -247,13 +273,15 @@ def read_host(run: Run = _run, config_file: str = CONFIG_FILE) -> Host:
 
     :raises NodeError: when it cannot be looked at
     """
+    managers = [m for m in NETWORK_MANAGERS if run(["systemctl", "is-active", f"{m}.service"]).strip() == "active"]
+    links = run(["networkctl", "--no-pager", "--all", "status"]) if NETWORKD in managers else ""
     return Host(
         interfaces=interfaces_by_mac(),
         addresses=addresses_by_interface(run(["ip", "-json", "-4", "address", "show"])),
         tables=tables_by_mac(config_file),
-        network_managers=[
-            name for name in NETWORK_MANAGERS if run(["systemctl", "is-active", f"{name}.service"]).strip() == "active"
-        ],
+        network_managers=managers,
+        network_files=network_files_by_interface(links),
+        permanent=permanent_interfaces(),
     )
 
 

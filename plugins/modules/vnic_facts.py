@@ -16,13 +16,8 @@ description:
   - Says of each VNIC whether its interface has its address now, and whether the role
     P(cloudvip.ha.vip_agent#role) configures it.
   - Needs Python, iproute2 and systemd on the node, and root once the role has written its configuration there.
+extends_documentation_fragment: cloudvip.ha.attributes.info
 attributes:
-  check_mode:
-    description: Can run in check mode; changes nothing in either mode.
-    support: full
-  diff_mode:
-    description: There is never a difference to show.
-    support: none
   facts:
     description: Returns facts of the host.
     support: full
@@ -110,6 +105,13 @@ ansible_facts:
               type: str
             addressed:
               description: Whether the primary private address is on the interface now.
+              type: bool
+            network_file:
+              description: The file by which systemd-networkd configures the interface, null where it does not.
+              type: str
+              sample: /run/systemd/network/10-netplan-ens3.network
+            permanent:
+              description: Whether the interface was made with the MAC address. NetworkManager knows it by no other.
               type: bool
             owned:
               description: Whether C(/etc/cloudvip/config.json) of the node has the interface configured by cloudvip.

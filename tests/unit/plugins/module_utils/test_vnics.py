@@ -6,7 +6,8 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,15 @@ def test_what_is_not_json_is_refused(service: Service) -> None:
         client(service).get_json("x")
 
 
-HOST = _vnics.Host({MAC: "ens3"}, {"ens3": frozenset({"192.0.2.11"})}, {}, ["systemd-networkd"])
+FILE = "/run/systemd/network/10-netplan-ens3.network"
+HOST = _vnics.Host(
+    interfaces={MAC: "ens3"},
+    addresses={"ens3": frozenset({"192.0.2.11"})},
+    tables={},
+    network_managers=["systemd-networkd"],
+    network_files={"ens3": FILE},
+    permanent=frozenset({"ens3"}),
+)
 
 
 def gather(service: Service, instance: dict[str, Any]) -> dict[str, Any]:
@@ -158,6 +167,8 @@ def test_the_fact_is_complete(service: Service) -> None:
                 "virtual_router_ip": "192.0.2.1",
                 "interface": "ens3",
                 "addressed": True,
+                "network_file": FILE,
+                "permanent": True,
                 "owned": False,
                 "table": None,
             }
@@ -205,6 +216,14 @@ def test_interfaces_are_found_by_mac_below_what_stands_on_them(tmp_path: Path) -
     assert _vnics.interfaces_by_mac(str(tmp_path)) == {"02:00:17:aa:bb:cc": "ens3", "02:00:17:aa:bb:dd": "ens5"}
 
 
+def test_an_interface_that_was_given_its_mac_address_is_told_from_one_that_was_made_with_it(tmp_path: Path) -> None:
+    for name, assigned in {"ens3": "0", "ens5": "3"}.items():
+        interface(tmp_path, name, "02:00:17:aa:bb:cc")
+        (tmp_path / name / "addr_assign_type").write_text(f"{assigned}\n")
+
+    assert _vnics.permanent_interfaces(str(tmp_path)) == {"ens3"}
+
+
 def vnic(host: _vnics.Host) -> dict[str, Any]:
     """The fact of the one VNIC on a node that knows that much."""
     found: dict[str, Any] = _vnics.facts(INSTANCE, [VNIC], "t", host)["vnics"][0]
@@ -212,20 +231,21 @@ def vnic(host: _vnics.Host) -> dict[str, Any]:
 
 
 def test_a_vnic_without_an_interface_says_so() -> None:
-    found = vnic(_vnics.Host({}, {"ens3": frozenset({"192.0.2.11"})}, {}, []))
+    found = vnic(replace(HOST, interfaces={}))
 
     assert (found["interface"], found["addressed"], found["owned"]) == (None, False, False)
+    assert (found["network_file"], found["permanent"]) == (None, False)
 
 
 @pytest.mark.parametrize("addresses", [{}, {"ens3": {"192.0.2.111", "10.0.0.4"}}, {"ens5": {"192.0.2.11"}}])
 def test_only_its_primary_address_on_its_interface_counts(addresses: dict[str, set[str]]) -> None:
-    host = _vnics.Host({MAC: "ens3"}, {name: frozenset(found) for name, found in addresses.items()}, {}, [])
+    host = replace(HOST, addresses={name: frozenset(found) for name, found in addresses.items()})
 
     assert vnic(host)["addressed"] is False
 
 
 def test_an_interface_that_cloudvip_configures_is_known_by_its_table() -> None:
-    found = vnic(_vnics.Host({MAC: "ens3"}, {}, {MAC: 7004}, []))
+    found = vnic(replace(HOST, tables={MAC: 7004}))
 
     assert (found["owned"], found["table"]) == (True, 7004)
 
@@ -277,13 +297,62 @@ def test_a_configuration_that_may_not_be_read_is_not_taken_for_none(tmp_path: Pa
         _vnics.tables_by_mac(str(tmp_path))
 
 
-def test_the_network_managers_are_those_that_run(tmp_path: Path) -> None:
-    states = {"NetworkManager.service": "inactive\n", "systemd-networkd.service": "active\n"}
+# From systemd 247, which fills the names up with blanks, and 257, which lists drop-ins.
+LINKS_247 = """\
+* 1: lo                        \x20
+                     Link File: n/a
+                  Network File: n/a
+                          Type: loopback
 
-    def run(argv: Sequence[str]) -> str:
-        return ADDRESSES if argv[0] == "ip" else states[argv[-1]]
+* 2: ens3                      \x20
+                     Link File: /usr/lib/systemd/network/99-default.link
+                  Network File: /run/systemd/network/10-netplan-ens3.network
+                          Type: ether
+                       Address: 192.0.2.11
+                                192.0.2.50
 
-    host = _vnics.read_host(run, str(tmp_path / "none"))
+Nov 21 23:38:36 vr1 systemd-networkd[108]: ens3: Re-configuring with /etc/systemd/network/20-ens3.network
 
-    assert host.network_managers == ["systemd-networkd"]
+* 4: ens7                      \x20
+                     Link File: n/a
+                  Network File: n/a
+                         State: routable (unmanaged)
+"""
+LINKS_257 = """\
+* 2: ens3
+                   Link File: /usr/lib/systemd/network/99-default.link
+                Network File: /run/systemd/network/10-netplan-ens3.network
+                              `-/etc/systemd/network/10-netplan-ens3.network.d/90-cloudvip.conf
+                       State: routable (configured)
+
+* 4: ens7
+                   Link File: n/a
+                Network File: n/a
+"""
+
+
+@pytest.mark.parametrize("text", [LINKS_247, LINKS_257], ids=["systemd 247", "systemd 257"])
+def test_the_files_by_which_systemd_networkd_configures_interfaces(text: str) -> None:
+    assert _vnics.network_files_by_interface(text) == {"ens3": FILE}
+
+
+@pytest.mark.parametrize(
+    ("networkd", "managers", "files"), [("active", ["systemd-networkd"], {"ens3": FILE}), ("inactive", [], {})]
+)
+def test_the_network_managers_are_those_that_run(
+    tmp_path: Path, networkd: str, managers: list[str], files: dict[str, str]
+) -> None:
+    said = {
+        "ip -json -4 address show": ADDRESSES,
+        "systemctl is-active NetworkManager.service": "inactive\n",
+        "systemctl is-active systemd-networkd.service": f"{networkd}\n",
+    }
+    if managers:
+        # Where systemd-networkd does not run, there may be no such program.
+        said["networkctl --no-pager --all status"] = LINKS_257
+
+    host = _vnics.read_host(lambda argv: said[" ".join(argv)], str(tmp_path / "none"))
+
+    assert host.network_managers == managers
+    assert host.network_files == files
     assert host.addresses["ens3"] == {"192.0.2.11", "192.0.2.50"}

@@ -29,11 +29,12 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters["comment"] = lambda text: f"# {text}"
     for template in TEMPLATES.glob("*.j2"):
-        if template.name != "config.json.j2":
+        if not template.name.endswith(".json.j2"):
             text = environment.get_template(template.name).render(
                 ansible_managed="managed",
                 vip_agent_python=sys.executable,
-                __vip_agent_config={"interfaces": [{"mac": "02:00:17:00:00:07"}, {"mac": "02:00:17:00:00:08"}]},
+                __vip_agent_unmanaged=["02:00:17:00:00:07", "02:00:17:00:00:08"],
+                __vip_agent_unmanaged_names=["ens8"],
             )
             file = directory / template.stem
             file.write_text(text.replace(ARCHIVE, str(archive)))
@@ -67,7 +68,8 @@ def test_network_managers_are_kept_off_every_interface_that_the_node_configures(
     assert "\nMACAddress=02:00:17:00:00:07 02:00:17:00:00:08\n" in network
     assert network.endswith("[Link]\nUnmanaged=yes\n")
     # Added to what others have set, not put in its place.
-    assert manager.endswith("[keyfile]\nunmanaged-devices+=mac:02:00:17:00:00:07;mac:02:00:17:00:00:08\n")
+    devices = "mac:02:00:17:00:00:07;mac:02:00:17:00:00:08;interface-name:ens8"
+    assert manager.endswith(f"[keyfile]\nunmanaged-devices+={devices}\n")
 
 
 def test_interfaces_are_configured_before_the_cluster_starts(node: Path) -> None:

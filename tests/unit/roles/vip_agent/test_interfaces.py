@@ -31,6 +31,8 @@ LINK = Link("ens7", MAC, 9000, True, frozenset({("10.0.2.5", 28), ("10.0.2.9", 3
 ROUTES = frozenset({Route(7000, "10.0.2.0/28", "", "ens7", "10.0.2.5"), Route(7000, "default", "10.0.2.1", "ens7", "")})
 RULES = frozenset({Rule("10.0.2.5", 7000, PRIORITY), Rule("10.0.2.9", 7000, PRIORITY)})
 CONFIGURED = Current((LINK,), ROUTES, RULES)
+# After the mover has taken its VIP off.
+RELEASED = CONFIGURED._replace(links=(LINK._replace(addresses=frozenset({("10.0.2.5", 28)})),))
 BARE = Current((Link("ens7", MAC, 1500, False, frozenset()),), frozenset(), frozenset())
 
 ALL = [
@@ -139,8 +141,11 @@ def test_a_new_vip_gets_its_rule_and_nothing_else_happens() -> None:
     assert plan([more], CONFIGURED) == ["rule add from 10.0.2.10 lookup 7000 priority 7000 protocol kernel"]
 
 
-def test_a_vip_that_is_gone_loses_its_rule_and_its_address_is_the_mover_s_business() -> None:
-    assert plan([POD2._replace(vips=())], CONFIGURED) == ["rule delete from 10.0.2.9 lookup 7000 priority 7000"]
+def test_a_vip_that_is_gone_loses_its_rule_once_it_is_released() -> None:
+    pod = POD2._replace(vips=())
+
+    assert plan([pod], CONFIGURED) == []
+    assert plan([pod], RELEASED) == ["rule delete from 10.0.2.9 lookup 7000 priority 7000"]
 
 
 def test_a_virtual_router_that_changed_is_replaced_in_one_step() -> None:
@@ -149,14 +154,23 @@ def test_a_virtual_router_that_changed_is_replaced_in_one_step() -> None:
     ]
 
 
-def test_an_interface_that_is_configured_no_more_is_left_bare_but_for_the_vips() -> None:
-    assert plan([], CONFIGURED) == [
+def test_an_interface_that_is_configured_no_more_stays_until_its_vip_is_released() -> None:
+    assert plan([], CONFIGURED) == []
+    assert plan([], RELEASED) == [
         "rule delete from 10.0.2.5 lookup 7000 priority 7000",
         "rule delete from 10.0.2.9 lookup 7000 priority 7000",
         "address delete 10.0.2.5/28 dev ens7",
         "route delete 10.0.2.0/28 dev ens7 src 10.0.2.5 table 7000",
         "route delete default via 10.0.2.1 dev ens7 table 7000",
     ]
+
+
+def test_one_that_is_still_in_use_keeps_no_other_from_being_cleared() -> None:
+    other = Link("ens8", POD3.mac, 9000, True, frozenset({("10.0.3.5", 28)}))
+    rule = Rule("10.0.3.5", 7001, PRIORITY)
+    current = CONFIGURED._replace(links=(LINK, other), rules=RULES | {rule})
+
+    assert plan([], current) == ["rule delete from 10.0.3.5 lookup 7001 priority 7000"]
 
 
 def test_an_interface_that_gets_another_table_keeps_its_address() -> None:
@@ -364,8 +378,10 @@ applied = [interfaces.apply([pod], 0) for _ in range(2)]
 routes = [route(source) for source in ("10.0.2.5", "10.0.2.9")]
 configured = addresses()
 main = subprocess.check_output(["ip", "-4", "route", "show", "10.0.2.0/28"]).decode()
+in_use = interfaces.apply([], 0)
+subprocess.check_call(["ip", "address", "delete", "10.0.2.9/32", "dev", "ens7"])
 removed = [interfaces.apply([], 0) for _ in range(2)]
-print(json.dumps([applied, routes, configured, main, removed, addresses()]))
+print(json.dumps([applied, routes, configured, main, in_use, removed, addresses()]))
 """
 
 
@@ -381,11 +397,12 @@ def test_the_kernel_accepts_it_and_addresses_of_others_survive() -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    applied, routes, configured, connected, removed, left = json.loads(done.stdout)
+    applied, routes, configured, connected, in_use, removed, left = json.loads(done.stdout)
     assert applied == [ALL, []]
     assert [(route["gateway"], route["dev"]) for route in routes] == [("10.0.2.1", "ens7")] * 2
     assert configured == ["10.0.2.5/28", "10.0.2.9/32", "192.0.2.77/32"]
     # What the node forwards into the subnet takes the main table.
     assert "dev ens7" in connected
+    assert in_use == []
     assert [bool(lines) for lines in removed] == [True, False]
-    assert left == ["10.0.2.9/32", "192.0.2.77/32"]
+    assert left == ["192.0.2.77/32"]

@@ -15,9 +15,11 @@ import pytest
 
 ROOT = Path(__file__).parents[4]
 VNIC = "ocid1.vnic.oc99.lab.a5"
+MAC = "02:00:17:00:00:05"
 MODEL = {
     "nodes": ["vr1"],
     "groups": [{"name": "main", "vips": [{"address": "10.0.0.4", "bindings": {"vr1": {"vnic_id": VNIC}}}]}],
+    "absent": [],
 }
 
 
@@ -28,7 +30,7 @@ def status(**changes: Any) -> dict[str, Any]:
     return {"groups": {"main": {"revision": "r1", "claimed_revision": "r1", "vips": [vip]}}}
 
 
-def verify(folder: Path, timeout: int, *commands: str) -> tuple[bool, str, int]:
+def verify(folder: Path, timeout: int, *commands: str, configured: bool = False) -> tuple[bool, str, int]:
     """Play it with a command of these lines; whether all was well, what was printed, and how often it was run."""
     command, runs = folder / "cloudvip", folder / "runs"
     command.write_text("\n".join(["#!/bin/sh", f"echo >> {runs}", *commands]))
@@ -36,9 +38,17 @@ def verify(folder: Path, timeout: int, *commands: str) -> tuple[bool, str, int]:
     tasks = (ROOT / "roles/vip_agent/tasks/verify.yml").read_text()
     assert "/usr/sbin/cloudvip" in tasks
     (folder / "verify.yml").write_text(tasks.replace("/usr/sbin/cloudvip", str(command)))
+    cleared = {"shell": f"echo {{{{ __vip_agent_unmanaged | join(' ') }}}} >> {folder}/cleared"}
+    (folder / "interfaces.yml").write_text(json.dumps([cleared]))
     play = {"hosts": "vr1", "gather_facts": False, "tasks": [{"import_tasks": "verify.yml"}]}
     (folder / "play.yml").write_text(json.dumps([play]))
-    variables = {"vip_agent_model": MODEL, "vip_agent_node": "vr1", "vip_agent_verify_timeout": timeout}
+    variables = {
+        "vip_agent_model": MODEL,
+        "vip_agent_node": "vr1",
+        "vip_agent_verify_timeout": timeout,
+        "__vip_agent_configured": {"changed": configured},
+        "__vip_agent_config": {"interfaces": [{"mac": MAC}]},
+    }
     here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     done = subprocess.run(
         [
@@ -61,6 +71,27 @@ def test_a_vip_that_is_where_it_should_be(tmp_path: Path) -> None:
     good, output, runs = verify(tmp_path, 120, f"echo {shlex.quote(json.dumps(status()))}")
 
     assert (good, runs) == (True, 1), output
+    assert not (tmp_path / "cleared").exists()
+
+
+def test_what_a_removed_vip_needed_is_cleared_after_it_was_released(tmp_path: Path) -> None:
+    before, after = status(), status()
+    (vip,) = after["groups"]["main"]["vips"]
+    before["groups"]["main"]["vips"].append({**vip, "address": "10.0.0.9", "wanted": False})
+    too_early = f"test ! -e {tmp_path}/cleared || exit 1"
+    look = f"[ $(wc -l < {tmp_path}/runs) = 1 ]"
+
+    good, output, runs = verify(
+        tmp_path,
+        120,
+        too_early,
+        f"{look} && echo {shlex.quote(json.dumps(before))} || echo {shlex.quote(json.dumps(after))}",
+        configured=True,
+    )
+
+    assert (good, runs) == (True, 2), output
+    # Without what the node no longer configures.
+    assert (tmp_path / "cleared").read_text() == f"{MAC}\n"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ Run = Callable[[Sequence[str], bytes], bytes]
 
 # Of every rule: after the kernel's table of local addresses (0), before the main table (32766).
 PRIORITY = 7000
+# With which the mover puts a VIP on.
+_VIP_PREFIX = 32
 _PAUSE = 0.5
 
 
@@ -84,7 +86,7 @@ def plan(desired: Sequence[VnicInterface], current: Current) -> List[str]:
     """What `ip -batch` has to do, in this order. Of an interface that is not there, nothing is wanted.
 
     What is in our tables and is not wanted was an interface that is configured no more: its rules, its routes and its
-    primary address go.
+    primary address go. They stay while a VIP is on it that is configured no more: it is in use until it is released.
     """
     lines: List[str] = []
     routes: List[Route] = []
@@ -105,10 +107,13 @@ def plan(desired: Sequence[VnicInterface], current: Current) -> List[str]:
     lines += [f"route replace {_route_words(r)}" for r in routes if r not in current.routes]
     # systemd-networkd takes away what it has not made itself and does not believe to be the kernel's.
     lines += [f"rule add {_rule_words(r)} protocol kernel" for r in rules if r not in current.rules]
-    lines += [f"rule delete {_rule_words(r)}" for r in sorted(current.rules.difference(rules))]
+    held = {address for link in current.links for address, prefix in link.addresses if prefix == _VIP_PREFIX}
+    held -= {rule.source for rule in rules}
+    in_use = {rule.table for rule in current.rules if rule.source in held}
+    lines += [f"rule delete {_rule_words(r)}" for r in sorted(current.rules.difference(rules)) if r.table not in in_use]
     # A route that was replaced had the table and the destination of the new one.
     wanted = {(route.table, route.destination) for route in routes}
-    stale = [r for r in sorted(current.routes) if (r.table, r.destination) not in wanted]
+    stale = [r for r in sorted(current.routes) if (r.table, r.destination) not in wanted and r.table not in in_use]
     # Before the routes, from which they are known.
     kept = {interface.address for interface in desired}
     lines += [
