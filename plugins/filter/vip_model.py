@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The filters ``vip_model``, ``vip_problems`` and ``cluster_of``; their documentation stands beside this file."""
+"""The filters about VIPs, nodes and clusters as the user wrote them; their documentation stands beside this file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils import _model
+from ..module_utils import _clusters, _model
 
 
 def _build(
@@ -23,6 +23,8 @@ def _build(
     cloud: str = "oci",
     profile: str = "balanced",
     fencing: str = "none",
+    checks: object = (),
+    virtual_router_ids: object = None,
     predicted: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -37,6 +39,8 @@ def _build(
             cloud=cloud,
             profile=profile,
             fencing=fencing,
+            checks=checks,
+            virtual_router_ids=virtual_router_ids,
             predicted=predicted,
             others=settings or {},
         ),
@@ -68,9 +72,29 @@ def cluster_of(group_names: Sequence[str], groups: Mapping[str, Sequence[str]], 
         raise AnsibleFilterError(str(error)) from error
 
 
+def cluster_differences(
+    nodes: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], variables: Iterable[str]
+) -> list[str]:
+    """Return where the nodes of a cluster have different values of variables that hold for the cluster."""
+    return _clusters.differences(nodes, hostvars, variables)
+
+
+def virtual_router_conflicts(
+    model: Mapping[str, Any], others: Iterable[Mapping[str, Any]], vnics: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Return which virtual routers of a cluster have the id of one of another cluster in the same subnet."""
+    return _clusters.conflicts(model, others, vnics)
+
+
 class FilterModule:
     """What Ansible looks for in a filter file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters of this file by name."""
-        return {"vip_model": vip_model, "vip_problems": vip_problems, "cluster_of": cluster_of}
+        return {
+            "vip_model": vip_model,
+            "vip_problems": vip_problems,
+            "cluster_of": cluster_of,
+            "cluster_differences": cluster_differences,
+            "virtual_router_conflicts": virtual_router_conflicts,
+        }

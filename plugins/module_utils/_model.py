@@ -5,14 +5,27 @@
 
 from __future__ import annotations
 
-import difflib
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-ENGINES = {"pacemaker": True, "keepalived": False}
+from ._checks import parse_checks
+from ._problems import (
+    NAME,
+    NAME_EXPECTED,
+    Problems,
+    check_choice,
+    check_keys,
+    check_placeholders,
+    given_values,
+    suggest,
+    whole,
+)
+
+ENGINES = {"pacemaker": True, "keepalived": True}
 CLOUDS = {"oci": True, "openstack": False, "none": False}
 FENCING = {"none": True}
 PROFILES = {"fast": True, "balanced": True, "tolerant": True}
@@ -42,32 +55,16 @@ MAX_NODES = 16
 # By the version of IP. A VNIC holds 64 IPv4 addresses, its own included, and 32 IPv6 addresses.
 MAX_VIPS_PER_VNIC = {4: 63, 6: 32}
 LONGEST_PREFIX = {4: 30, 6: 126}
+VIRTUAL_ROUTER_IDS = 255
 
 _NETWORKS = {4: "192.0.2.0/24", 6: "2001:db8::/64"}
 
-# Names become part of cluster resource ids (NCName) and of file names under /run.
-NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 CLUSTER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 OCID = re.compile(r"ocid1\.[a-z]+\.\S+")
-PLACEHOLDER = re.compile(r"(change|replace)[_-]?me|^<[^<>]+>$", re.IGNORECASE)
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
-
-
-class Problems:
-    """Everything that is wrong, so that a user sees it all at once."""
-
-    def __init__(self) -> None:
-        """Start with nothing wrong."""
-        self.messages: list[str] = []
-
-    def add(self, variable: str, value: object, expectation: str) -> None:
-        """Name the variable, its value and what was expected instead."""
-        message = f"{variable} = {value!r}: expected {expectation}"
-        if message not in self.messages:
-            self.messages.append(message)
 
 
 class ModelError(ValueError):
@@ -144,7 +141,9 @@ class Settings:
 
     :param pods: the value of ``cloudvip_pods``
     :param vnics: node -> ``cloudvip_vnic`` fact; None checks only what can be checked without connecting to a node.
-    :param predicted: leave out the PODs whose VNICs are not attached yet, as in check mode
+    :param checks: the value of ``cloudvip_checks``
+    :param virtual_router_ids: the value of ``cloudvip_virtual_router_ids``, of which keepalived alone has a use
+    :param predicted: nodes may be without the VNIC of a POD, as in check mode; one that no node has is left out
     :param others: further variables, by name, that are searched for placeholders.
     """
 
@@ -156,6 +155,8 @@ class Settings:
     cloud: str = "oci"
     profile: str = "balanced"
     fencing: str = "none"
+    checks: object = ()
+    virtual_router_ids: object = None
     predicted: bool = False
     others: Mapping[str, Any] = field(default_factory=dict)
 
@@ -166,14 +167,19 @@ def build(raw: object, settings: Settings) -> dict[str, Any]:
     :raises ModelError: listing every problem found
     """
     problems = Problems()
-    _check_placeholders(settings.others, problems)
+    check_placeholders(settings.others, problems)
     _check_settings(settings, problems)
+    before = len(problems.messages)
     vips = _parse_vips(raw, settings, problems)
+    complete = len(problems.messages) == before
     _check_duplicates(vips, problems)
     preferred = _preferred_nodes(vips, settings.nodes, problems)
+    checks = parse_checks(settings.checks, problems)
+    # Those of PODs whose VNICs are to come too: an id that must not be is to come out before.
+    router_ids = _virtual_router_ids(vips, complete, settings, problems)
     vnics = _parse_vnics(settings, problems)
     vips = [vip for vip in vips if not _unattached(vip, vnics, settings.predicted)]
-    bindings = {vip.name: _bind(vip, vnics, problems) for vip in vips}
+    bindings = {vip.name: _bind(vip, vnics, settings.predicted, problems) for vip in vips}
     _check_capacity(vips, bindings, problems)
     if problems.messages:
         raise ModelError(problems.messages)
@@ -182,6 +188,7 @@ def build(raw: object, settings: Settings) -> dict[str, Any]:
     groups = list(dict.fromkeys(vip.group for vip in present))
     return {
         "cluster": str(settings.cluster),
+        "engine": settings.engine,
         "router": any(
             len({_network(vip) for vip in present if vip.group == group and vip.address.version == version}) > 1
             for group in groups
@@ -189,10 +196,13 @@ def build(raw: object, settings: Settings) -> dict[str, Any]:
         ),
         "nodes": [str(node) for node in settings.nodes],
         "addresses": {node: str(own[0].private_ip) for node, own in vnics.items()},
+        "interfaces": {node: own[0].interface for node, own in vnics.items()},
+        "checks": checks,
         "groups": [
             {
                 "name": group,
                 "preferred_node": preferred.get(group),
+                "virtual_router_id": router_ids[group],
                 "vips": [_as_data(vip, bindings[vip.name]) for vip in present if vip.group == group],
             }
             for group in groups
@@ -250,45 +260,22 @@ def _network(vip: Vip) -> Network:
     return ip_network((vip.address, vip.prefix), strict=False)
 
 
+def _may_lack_vnics(vip: Vip, predicted: bool) -> bool:
+    """Whether nodes may be without the VNIC of a POD: if it is absent they lose it, if predicted they are to get it."""
+    return vip.subnet_id is not None and (vip.state == "absent" or predicted)
+
+
 def _unattached(vip: Vip, vnics: Mapping[str, Sequence[Vnic]], predicted: bool) -> bool:
-    """Whether a POD is left out for its VNICs: if absent, when the last is gone; if predicted, when one is to come."""
-    if vip.subnet_id is None or (vip.state == "present" and not predicted):
-        return False
-    attached = [any(vnic.network_of(vip.address) for vnic in own) for own in vnics.values()]
-    return not any(attached) if vip.state == "absent" else not all(attached)
-
-
-def _check_placeholders(values: object, problems: Problems, path: str = "") -> None:
-    if isinstance(values, Mapping):
-        for key, value in values.items():
-            _check_placeholders(value, problems, f"{path}.{key}" if path else str(key))
-    elif isinstance(values, (list, tuple)):
-        for index, value in enumerate(values):
-            _check_placeholders(value, problems, f"{path}[{index}]")
-    elif isinstance(values, str) and PLACEHOLDER.search(values):
-        problems.add(path, values, "a value of your own in place of the example's placeholder")
-
-
-def _suggest(word: object, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(word), list(known), n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
-
-
-def _check_choice(variable: str, value: object, choices: Mapping[str, bool], problems: Problems) -> None:
-    available = [name for name, built in choices.items() if built]
-    if value in available:
-        return
-    if value in choices:
-        problems.add(variable, value, f"{' or '.join(available)}: '{value}' is not available yet")
-    else:
-        problems.add(variable, value, f"{' or '.join(available)}{_suggest(value, choices)}")
+    """Whether a POD is left out because no node has its VNIC."""
+    attached = any(vnic.network_of(vip.address) for own in vnics.values() for vnic in own)
+    return _may_lack_vnics(vip, predicted) and not attached
 
 
 def _check_settings(settings: Settings, problems: Problems) -> None:
-    _check_choice("cloudvip_engine", settings.engine, ENGINES, problems)
-    _check_choice("cloudvip_cloud", settings.cloud, CLOUDS, problems)
-    _check_choice("cloudvip_profile", settings.profile, PROFILES, problems)
-    _check_choice("cloudvip_fencing", settings.fencing, FENCING, problems)
+    check_choice("cloudvip_engine", settings.engine, ENGINES, problems)
+    check_choice("cloudvip_cloud", settings.cloud, CLOUDS, problems)
+    check_choice("cloudvip_profile", settings.profile, PROFILES, problems)
+    check_choice("cloudvip_fencing", settings.fencing, FENCING, problems)
     if not CLUSTER.fullmatch(settings.cluster):
         problems.add("cloudvip_cluster", settings.cluster, "a letter, then up to 31 letters, digits, '_' or '-'")
     if not MIN_NODES <= len(settings.nodes) <= MAX_NODES:
@@ -319,26 +306,15 @@ def _parse_vip(entry: object, label: str, keys: Sequence[str], settings: Setting
         problems.add(label, entry, f"a mapping with the keys {', '.join(required)}")
         return None
     before = len(problems.messages)
-    _check_keys(entry, label, keys, required, problems)
-    given = {key: value for key, value in entry.items() if key in keys and value is not None}
-    if isinstance(given.get("name"), str):
-        label = f"{label} ({given['name']})"
-    for key in list(given):
-        known = len(problems.messages)
-        _check_placeholders(given[key], problems, f"{label}.{key}")
-        # A placeholder is one problem; that it is no address either is not another.
-        if len(problems.messages) > known:
-            del given[key]
-
+    label, given = given_values(entry, label, keys, required, problems)
     for key in ("name", "group"):
         if key in given and not (isinstance(given[key], str) and NAME.fullmatch(given[key])):
-            expectation = "a lower-case letter, then up to 31 lower-case letters, digits or '-'"
-            problems.add(f"{label}.{key}", given[key], expectation)
+            problems.add(f"{label}.{key}", given[key], NAME_EXPECTED)
     address = _parse_address(given.get("address"), f"{label}.address", problems)
     version = 4 if address is None else address.version
     prefix = _parse_prefix(given.get("prefix"), version, f"{label}.prefix", problems)
     routes = _parse_routes(given.get("routes", []), version, f"{label}.routes", problems)
-    _check_choice(f"{label}.state", given.get("state", "present"), STATES, problems)
+    check_choice(f"{label}.state", given.get("state", "present"), STATES, problems)
     if not isinstance(given.get("public_ip", False), bool):
         problems.add(f"{label}.public_ip", given["public_ip"], "true or false")
     elif given.get("public_ip") and version == 6:
@@ -346,7 +322,7 @@ def _parse_vip(entry: object, label: str, keys: Sequence[str], settings: Setting
     if "subnet_id" in given and not (isinstance(given["subnet_id"], str) and OCID.fullmatch(given["subnet_id"])):
         problems.add(f"{label}.subnet_id", given["subnet_id"], "the OCID of the POD's subnet")
     if "preferred_node" in given and given["preferred_node"] not in settings.nodes:
-        expectation = f"one of the nodes {', '.join(settings.nodes)}{_suggest(given['preferred_node'], settings.nodes)}"
+        expectation = f"one of the nodes {', '.join(settings.nodes)}{suggest(given['preferred_node'], settings.nodes)}"
         problems.add(f"{label}.preferred_node", given["preferred_node"], expectation)
     for key in ("interface", "display_name"):
         if key in given and not (isinstance(given[key], str) and given[key]):
@@ -374,18 +350,6 @@ def _parse_vip(entry: object, label: str, keys: Sequence[str], settings: Setting
     )
 
 
-def _check_keys(
-    entry: Mapping[Any, Any], label: str, keys: Sequence[str], required: Sequence[str], problems: Problems
-) -> None:
-    for key in entry:
-        if key not in keys:
-            expectation = f"no such key{_suggest(key, keys)}; known are {', '.join(keys)}"
-            problems.add(f"{label}.{key}", entry[key], expectation)
-    for key in required:
-        if entry.get(key) is None:
-            problems.add(f"{label}.{key}", None, "a value: the key is required")
-
-
 def _parse_address(value: object, variable: str, problems: Problems) -> Address | None:
     if value is None:
         return None
@@ -399,12 +363,11 @@ def _parse_address(value: object, variable: str, problems: Problems) -> Address 
 def _parse_prefix(value: object, version: int, variable: str, problems: Problems) -> int | None:
     if value is None:
         return None
-    text = str(value)
     longest = LONGEST_PREFIX[version]
-    if isinstance(value, bool) or not text.isdecimal() or not 1 <= int(text) <= longest:
+    prefix = whole(value, 1, longest)
+    if prefix is None:
         problems.add(variable, value, f"the prefix length of the address's subnet, 1 to {longest}")
-        return None
-    return int(text)
+    return prefix
 
 
 def _parse_routes(value: object, version: int, label: str, problems: Problems) -> tuple[Route, ...]:
@@ -423,7 +386,7 @@ def _parse_route(entry: object, version: int, label: str, problems: Problems) ->
         problems.add(label, entry, f"a mapping with the keys {' and '.join(ROUTE_KEYS)}")
         return None
     before = len(problems.messages)
-    _check_keys(entry, label, ROUTE_KEYS, ROUTE_KEYS, problems)
+    check_keys(entry, label, ROUTE_KEYS, ROUTE_KEYS, problems)
     table, destination = entry.get("route_table_id"), entry.get("destination")
     if table is not None and not (isinstance(table, str) and OCID.fullmatch(table)):
         problems.add(f"{label}.route_table_id", table, "the OCID of a route table")
@@ -471,6 +434,42 @@ def _preferred_nodes(vips: Sequence[Vip], nodes: Sequence[str], problems: Proble
     return preferred
 
 
+def _virtual_router_ids(vips: Sequence[Vip], complete: bool, settings: Settings, problems: Problems) -> dict[str, int]:
+    """The id of each group's virtual router: that given by hand, or else one that other groups do not change.
+
+    :param complete: whether all VIPs could be read, so that what they do not name is no group
+    """
+    ids = {vip.group: _derived_id(settings.cluster, vip.group) for vip in vips if vip.state == "present"}
+    if settings.engine != "keepalived":
+        return ids
+    given = {} if settings.virtual_router_ids is None else settings.virtual_router_ids
+    if not isinstance(given, Mapping):
+        problems.add("cloudvip_virtual_router_ids", given, "a mapping of VIP groups to whole numbers")
+        return ids
+    known = list(dict.fromkeys(vip.group for vip in vips))
+    for group, value in given.items():
+        variable = f"cloudvip_virtual_router_ids.{group}"
+        number = whole(value, 1, VIRTUAL_ROUTER_IDS)
+        if number is None:
+            problems.add(variable, value, f"a whole number from 1 to {VIRTUAL_ROUTER_IDS}")
+        elif group in ids:
+            ids[group] = number
+        elif complete and group not in known:
+            problems.add(variable, value, f"one of the groups {', '.join(known)}{suggest(group, known)}")
+    owners: dict[int, str] = {}
+    for group, number in ids.items():
+        owner = owners.setdefault(number, group)
+        if owner != group:
+            expectation = f"an id of its own: group '{owner}' has this one; set another in cloudvip_virtual_router_ids"
+            problems.add(f"cloudvip_virtual_router_ids.{group}", number, expectation)
+    return ids
+
+
+def _derived_id(cluster: str, group: str) -> int:
+    digest = hashlib.sha256(f"{cluster}/{group}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") % VIRTUAL_ROUTER_IDS + 1
+
+
 def _parse_vnics(settings: Settings, problems: Problems) -> dict[str, list[Vnic]]:
     if settings.vnics is None:
         return {}
@@ -482,17 +481,24 @@ def _parse_vnics(settings: Settings, problems: Problems) -> dict[str, list[Vnic]
             problems.add(f"cloudvip_vnic of {node}", fact, expectation)
         else:
             parsed[node] = [Vnic.from_fact(entry) for entry in fact["vnics"]]
+            primary = parsed[node][0]
+            if settings.engine == "keepalived" and primary.interface is None:
+                expectation = (
+                    f"a Linux interface of {node} with the MAC address {primary.mac} of its primary VNIC "
+                    f"{primary.vnic_id}, on which keepalived talks to the other nodes"
+                )
+                problems.add(f"cloudvip_vnic of {node}", None, expectation)
     return parsed
 
 
-def _bind(vip: Vip, vnics: Mapping[str, Sequence[Vnic]], problems: Problems) -> dict[str, Vnic]:
+def _bind(vip: Vip, vnics: Mapping[str, Sequence[Vnic]], predicted: bool, problems: Problems) -> dict[str, Vnic]:
     """Find the VNIC of each node that serves a VIP: the one whose subnet holds the address."""
     bindings: dict[str, Vnic] = {}
     for node, own in vnics.items():
         holders = [vnic for vnic in own if vnic.network_of(vip.address)]
         if not holders:
-            if vip.subnet_id is not None and vip.state == "absent":
-                # Its removal broke off between two nodes.
+            # A removal may have broken off between two nodes, and a new node may join others that have it.
+            if _may_lack_vnics(vip, predicted):
                 continue
             subnets = ", ".join(
                 f"{vnic.interface or vnic.mac} {network}"

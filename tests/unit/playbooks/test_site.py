@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -78,9 +79,36 @@ def test_a_part_of_a_cluster_is_refused(tmp_path: Path) -> None:
     assert "Run without --limit" in play(inventory(tmp_path, vips=vips), "--limit", "b")
 
 
-def test_an_engine_that_is_not_available_yet_is_refused(tmp_path: Path) -> None:
+def test_a_cloud_that_is_not_available_yet_is_refused(tmp_path: Path) -> None:
     vips = "[{name: x, address: 192.0.2.4, prefix: 24}]"
 
-    output = play(inventory(tmp_path, vips=vips), "--extra-vars", "cloudvip_engine=keepalived")
+    output = play(inventory(tmp_path, vips=vips), "--extra-vars", "cloudvip_cloud=openstack")
 
-    assert "cloudvip_engine = 'keepalived': expected pacemaker: 'keepalived' is not available yet" in output
+    assert "cloudvip_cloud = 'openstack': expected oci: 'openstack' is not available yet" in output
+
+
+def test_checks_and_virtual_routers_are_looked_at(tmp_path: Path) -> None:
+    vips = "[{name: x, address: 192.0.2.4, prefix: 24}]"
+    extra = {
+        "cloudvip_engine": "keepalived",
+        "cloudvip_checks": [{"name": "web", "type": "tcp", "port": 0, "host": "CHANGE_ME"}],
+        "cloudvip_virtual_router_ids": {"maan": 1},
+    }
+
+    output = play(inventory(tmp_path, vips=vips), "--extra-vars", json.dumps(extra))
+
+    assert "cloudvip_checks[0] (web).port = 0: expected a whole number" in output
+    assert "cloudvip_checks[0] (web).host = 'CHANGE_ME': expected a value of your own" in output
+    assert "cloudvip_checks[0].host = 'CHANGE_ME'" not in output
+    assert "cloudvip_virtual_router_ids.maan = 1: expected one of the groups main" in output
+
+
+def test_nodes_that_disagree_about_their_cluster_are_refused(tmp_path: Path) -> None:
+    vips = "[{name: x, address: 192.0.2.4, prefix: 24}]"
+    other = "[{name: x, address: '192.0.2.{{ 2 + 3 }}', prefix: 24}]"
+    hosts = f"{{a: {{}}, b: {{cloudvip_vips: {other}, cloudvip_profile: fast}}}}"
+
+    output = play(inventory(tmp_path, hosts, vips))
+
+    assert "cloudvip_vips (x).address of b = '192.0.2.5': expected '192.0.2.4' as on a" in output
+    assert "cloudvip_profile of b = 'fast': expected None as on a" in output

@@ -95,6 +95,110 @@ def test_the_model_is_json_and_names_the_primary_addresses() -> None:
     assert built["cluster"] == "vrouters"
 
 
+def test_the_model_says_what_the_engine_needs() -> None:
+    built = model(TRANSIT, engine="keepalived", checks=[{"name": "web", "type": "tcp", "port": 80}])
+
+    assert built["engine"] == "keepalived"
+    assert built["interfaces"] == dict.fromkeys(NODES, "ens3")
+    assert [check["name"] for check in built["checks"]] == ["web"]
+    assert built["groups"][0]["virtual_router_id"] == 91
+
+
+def router_ids(*vips: object, **inputs: Any) -> dict[str, int]:
+    built = model(*vips, **{"engine": "keepalived", **inputs})
+    return {group["name"]: group["virtual_router_id"] for group in built["groups"]}
+
+
+def test_a_group_keeps_its_virtual_router_when_others_come() -> None:
+    alone = router_ids(POD1)
+    among_others = router_ids({**TRANSIT, "group": "a"}, POD1, {**POD2, "group": "b"})
+
+    assert among_others["main"] == alone["main"]
+    assert len(set(among_others.values())) == 3
+    assert router_ids(POD1, cluster="other") != alone
+    assert all(1 <= router_ids({**POD1, "group": f"g{i}"})[f"g{i}"] <= 255 for i in range(600))
+
+
+def test_a_virtual_router_id_by_hand_replaces_the_derived_one() -> None:
+    ids = router_ids(POD1, {**POD2, "group": "b"}, virtual_router_ids={"b": "255"})
+
+    assert ids == {"main": 91, "b": 255}
+
+
+def test_two_groups_of_a_cluster_do_not_share_a_virtual_router_id() -> None:
+    vips = [POD1, {**POD2, "group": "b"}]
+    (found,) = problems(*vips, engine="keepalived", virtual_router_ids={"b": 91}, vnics=None)
+
+    assert found == (
+        "cloudvip_virtual_router_ids.b = 91: expected an id of its own: group 'main' has this one; "
+        "set another in cloudvip_virtual_router_ids"
+    )
+
+
+def test_derived_virtual_router_ids_that_meet_are_refused() -> None:
+    # By the pigeonhole principle.
+    vips = [{**POD1, "name": f"v{i}", "address": f"10.0.{i}.4", "group": f"g{i}"} for i in range(256)]
+
+    found = problems(*vips, engine="keepalived", vnics=None)
+
+    assert found
+    assert all("expected an id of its own: group 'g" in problem for problem in found)
+
+
+def test_the_group_of_a_pod_that_is_to_come_has_its_virtual_router_checked() -> None:
+    inputs = {"pods": [{**POD3, "group": "b"}], "predicted": True, "virtual_router_ids": {"b": 91}}
+
+    (found,) = problems(POD1, engine="keepalived", **inputs)
+
+    assert "expected an id of its own: group 'main' has this one" in found
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (
+            {"maan": 5},
+            "cloudvip_virtual_router_ids.maan = 5: expected one of the groups main, old (did you mean 'main'?)",
+        ),
+        ({"main": 256}, "cloudvip_virtual_router_ids.main = 256: expected a whole number from 1 to 255"),
+        ({"main": 0}, "cloudvip_virtual_router_ids.main = 0: expected a whole number from 1 to 255"),
+    ],
+)
+def test_a_bad_virtual_router_id_is_refused(ids: dict[str, Any], expected: str) -> None:
+    vips = [POD1, {**POD2, "group": "old", "state": "absent"}]
+
+    assert problems(*vips, engine="keepalived", virtual_router_ids=ids) == [expected]
+    assert problems(*vips, virtual_router_ids=ids) == []
+
+
+@pytest.mark.parametrize("ids", [None, {"old": 91}])
+def test_no_virtual_router_id_is_a_problem_where_none_is_used(ids: dict[str, Any] | None) -> None:
+    vips = [POD1, {**POD2, "group": "old", "state": "absent"}]
+
+    assert router_ids(*vips, virtual_router_ids=ids) == {"main": 91}
+
+
+def test_the_group_of_a_vip_that_is_refused_is_not_refused_besides() -> None:
+    bad = {**POD2, "group": "b", "prefix": 99}
+
+    (found,) = problems(POD1, bad, engine="keepalived", virtual_router_ids={"b": 5})
+
+    assert "prefix = 99" in found
+
+
+def test_keepalived_needs_the_primary_interface_of_every_node() -> None:
+    facts = vnics()
+    facts["vr3"]["vnics"][0]["interface"] = None
+
+    (found,) = problems(POD1, vnics=facts, engine="keepalived")
+
+    assert found == (
+        "cloudvip_vnic of vr3 = None: expected a Linux interface of vr3 with the MAC address 02:00:17:00:02:03 of its "
+        "primary VNIC ocid1.vnic.vr3.ens3, on which keepalived talks to the other nodes"
+    )
+    assert problems(POD1, vnics=facts) == []
+
+
 @pytest.mark.parametrize(
     ("vips", "router"),
     [
@@ -212,6 +316,17 @@ def test_a_pod_whose_vnics_are_predicted_only_is_left_out() -> None:
     built = model(TRANSIT, pods=[POD3], predicted=True)
 
     assert [vip["name"] for vip in built["groups"][0]["vips"]] == ["transit"]
+
+
+def test_a_pod_stays_where_a_new_node_is_to_get_its_vnic() -> None:
+    facts, pods = vnics(), [{**POD1, "subnet_id": SUBNET}]
+    del facts["vr3"]["vnics"][1]
+
+    (group,) = model(TRANSIT, vnics=facts, pods=pods, predicted=True)["groups"]
+
+    assert [(vip["name"], list(vip["bindings"])) for vip in group["vips"]] == [("transit", NODES), ("pod1", NODES[:2])]
+    (problem,) = problems(TRANSIT, vnics=facts, pods=pods)
+    assert "(pod1).address = '10.0.0.4': expected an address in a subnet of vr3" in problem
 
 
 def test_an_absent_pod_whose_vnics_are_gone_is_left_out() -> None:
@@ -340,8 +455,11 @@ def test_a_group_cannot_prefer_two_nodes() -> None:
 @pytest.mark.parametrize(
     ("inputs", "expected"),
     [
-        ({"engine": "keepalived"}, "cloudvip_engine = 'keepalived': expected pacemaker: 'keepalived' is not available"),
-        ({"engine": "pacemakr"}, "cloudvip_engine = 'pacemakr': expected pacemaker (did you mean 'pacemaker'?)"),
+        ({"engine": "pacemakr"}, "cloudvip_engine = 'pacemakr': expected pacemaker or keepalived (did you mean"),
+        (
+            {"engine": "keepalived", "cloud": "none"},
+            "cloudvip_cloud = 'none': expected oci: 'none' is not available yet",
+        ),
         ({"cloud": "openstack"}, "cloudvip_cloud = 'openstack': expected oci: 'openstack' is not available yet"),
         ({"cloud": "aws"}, "cloudvip_cloud = 'aws': expected oci"),
         ({"profile": "quick"}, "cloudvip_profile = 'quick': expected fast or balanced or tolerant"),
@@ -350,6 +468,11 @@ def test_a_group_cannot_prefer_two_nodes() -> None:
         ({"nodes": ["vr1"]}, "cloudvip_nodes = ['vr1']: expected 2 to 16 nodes"),
         ({"nodes": [f"n{i}" for i in range(17)]}, "expected 2 to 16 nodes"),
         ({"nodes": ["vr1", "a b"]}, "cloudvip_nodes = 'a b': expected node names"),
+        ({"checks": [{"name": "web", "type": "tcp"}]}, "cloudvip_checks[0].port = None: expected a value"),
+        (
+            {"engine": "keepalived", "virtual_router_ids": [51]},
+            "cloudvip_virtual_router_ids = [51]: expected a mapping of VIP groups to whole numbers",
+        ),
         ({"settings": {"cloudvip_x": ["ok", {"y": "CHANGE_ME"}]}}, "cloudvip_x[1].y = 'CHANGE_ME': expected a value"),
     ],
 )
@@ -449,4 +572,10 @@ def test_a_host_of_several_clusters_or_none_is_refused(group_names: list[str], e
 
 
 def test_the_filters_are_offered_to_ansible() -> None:
-    assert set(FilterModule().filters()) == {"vip_model", "vip_problems", "cluster_of"}
+    assert set(FilterModule().filters()) == {
+        "vip_model",
+        "vip_problems",
+        "cluster_of",
+        "cluster_differences",
+        "virtual_router_conflicts",
+    }
