@@ -29,9 +29,12 @@ class Bench:
         self.ip = FakeIp()
         self.run = directory / "run"
         self.config_file = directory / "config.json"
+        self.checks_file = directory / "checks.json"
         self.state = State(str(self.run))
         self.configure(TRANSIT, POD1)
-        self.mover = Mover(str(self.config_file), self.state, Netdev(self.ip), self.log, self.clock)
+        self.mover = Mover(
+            str(self.config_file), self.state, Netdev(self.ip), self.log, self.clock, checks_file=str(self.checks_file)
+        )
 
     def configure(self, *vips: dict[str, Any]) -> None:
         """Write the node's configuration with one group, `main`."""

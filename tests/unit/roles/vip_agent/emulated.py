@@ -66,6 +66,7 @@ class Node:
         self.state = State(str(directory / name))
         self.macs = {MACS[i]: lab.cloud.vnics[self.vnic(i)].mac for i in SUBNETS}
         self._file = directory / f"{name}.json"
+        self.checks_file = directory / f"{name}-checks.json"
         self.vips = [
             {
                 **vip,
@@ -77,7 +78,9 @@ class Node:
             for vip in (TRANSIT, POD1)
         ]
         self.configure()
-        self.mover = Mover(str(self._file), self.state, Netdev(self._run), self.log, self.clock)
+        self.mover = Mover(
+            str(self._file), self.state, Netdev(self._run), self.log, self.clock, checks_file=str(self.checks_file)
+        )
 
     def vnic(self, interface: str) -> str:
         """The OCID of the node's VNIC behind an interface."""
@@ -86,7 +89,6 @@ class Node:
     def configure(self, groups: dict[str, Any] | None = None, **oci: str) -> None:
         """Write the configuration, with other groups or settings of the cloud if some are given."""
         settings = {
-            "region": "lab-emu-1",
             "tenancy_id": TENANCY_ID,
             "instance_id": ocid("instance", self.name),
             "endpoint": self.lab.url,

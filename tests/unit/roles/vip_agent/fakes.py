@@ -42,7 +42,7 @@ TOKEN_LIFETIME = 1200
 
 VNICS = {"ens3": "ocid1.vnic.oc99.lab.a3", "ens5": "ocid1.vnic.oc99.lab.a5"}
 SUBNETS = {"ens3": "ocid1.subnet.oc99.lab.transit", "ens5": "ocid1.subnet.oc99.lab.pod1"}
-MACS = {"ens3": "02:00:17:00:00:03", "ens5": "02:00:17:00:00:05"}
+MACS = {"lo": "00:00:00:00:00:00", "ens3": "02:00:17:00:00:03", "ens5": "02:00:17:00:00:05"}
 OTHER_VNIC = "ocid1.vnic.oc99.lab.other"
 
 
@@ -321,7 +321,6 @@ class FakeCloud:
     def settings(self) -> dict[str, Any]:
         """The `oci` part of a node's configuration."""
         return {
-            "region": "lab-emu-1",
             "tenancy_id": TENANCY,
             "instance_id": INSTANCE,
             "endpoint": self.url,

@@ -14,8 +14,9 @@ import pytest
 from cloudvip import process
 from cloudvip.cli import main
 
+from tests.unit.roles.vip_agent.checking import exists, script, write
 from tests.unit.roles.vip_agent.conftest import Bench
-from tests.unit.roles.vip_agent.fakes import OTHER_VNIC, POD1, TOKEN_LIFETIME, TRANSIT, VNICS, Fault
+from tests.unit.roles.vip_agent.fakes import OTHER_VNIC, POD1, TOKEN_LIFETIME, TRANSIT, VNICS, Fault, vip
 
 ROOT = Path(__file__).parents[4]
 
@@ -65,6 +66,38 @@ def test_adopt_says_what_it_has_adopted(bench: Bench) -> None:
 
     assert run(bench, "adopt") == (0, "main: adopted\n", "")
     assert run(bench, "audit")[1] == "main: as it should be, held by this node\n"
+
+
+def test_apply_takes_up_what_has_changed_on_the_holder_and_does_nothing_elsewhere(bench: Bench) -> None:
+    added = vip("pod9", "10.0.0.9", "ens5")
+    bench.cloud.private_ips[added["private_ip_id"]] = {
+        "id": added["private_ip_id"],
+        "ipAddress": added["address"],
+        "subnetId": added["subnet_id"],
+        "vnicId": OTHER_VNIC,
+    }
+    assert run(bench, "apply") == (0, "", "")
+    bench.mover.claim("main", 50)
+    assert run(bench, "apply") == (0, "", "")
+
+    bench.configure(TRANSIT, POD1, added)
+
+    assert run(bench, "apply", "main") == (0, "main: taken up\n", "")
+    assert bench.has("10.0.0.9")
+    assert run(bench, "apply") == (0, "", "")
+
+
+def test_apply_of_a_group_that_is_not_configured_is_refused(bench: Bench) -> None:
+    code, _, errors = run(bench, "apply", "maan")
+
+    assert code == 1
+    assert "'maan' is not configured" in errors
+
+
+def test_handover_tells_the_consumer_until_when(bench: Bench) -> None:
+    assert run(bench, "handover", "60") == (0, "", "")
+
+    assert bench.state.read("handover") == {"until": bench.clock.now() + 60}
 
 
 def test_audit_names_what_is_here_without_a_claim(bench: Bench) -> None:
@@ -172,6 +205,50 @@ def test_a_group_that_the_cluster_does_not_manage(bench: Bench, pacemaker: list[
 
     assert run(bench, "claim", "byhand") == (0, "", "")
     assert len(pacemaker) == 1
+
+
+@pytest.fixture
+def checks_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That of the command `check`, which anybody may run."""
+    file = tmp_path / "checks.json"
+    monkeypatch.setattr("cloudvip.cli.CHECKS_FILE", str(file))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    return file
+
+
+def test_check_says_which_checks_fail_and_why(bench: Bench, checks_file: Path, tmp_path: Path) -> None:
+    assert run(bench, "check") == (0, "", "")
+    write(checks_file, exists("web", tmp_path / "up"), script("own", "/bin/true"), script("db", "/bin/sh -c 'exit 4'"))
+
+    failing = "web: /usr/bin/test failed with status 1\ndb: /bin/sh failed with status 4\n"
+    assert run(bench, "check") == (1, failing, "")
+    assert run(bench, "check", "db") == (1, "db: /bin/sh failed with status 4\n", "")
+    assert run(bench, "check", "own") == (0, "", "")
+
+
+def test_check_of_an_unknown_name_says_what_there_is(bench: Bench, checks_file: Path) -> None:
+    expected = "cloudvip: check 'wbe' is not configured on this node; expected one of: {}\n"
+    assert run(bench, "check", "wbe") == (2, "", expected.format("none is configured"))
+
+    write(checks_file, script("web", "/bin/true"), script("own", "/bin/true"))
+
+    assert run(bench, "check", "wbe") == (2, "", expected.format("web, own"))
+
+
+def test_a_check_that_was_taken_away_passes_for_whoever_does_not_know_it_yet(bench: Bench, checks_file: Path) -> None:
+    write(checks_file, script("web", "/bin/false"))
+
+    assert run(bench, "check", "--optional", "wbe") == (0, "", "")
+
+
+def test_check_of_checks_that_cannot_be_read_does_not_pass(bench: Bench, checks_file: Path) -> None:
+    checks_file.write_text("{}")
+
+    code, output, errors = run(bench, "check", "web")
+
+    assert (code, output) == (1, "")
+    assert f"{checks_file}.checks: missing; expected a list" in errors
+    assert "the playbook writes the configuration" in errors
 
 
 def test_doctor_prints_each_finding_with_its_remedy(bench: Bench) -> None:

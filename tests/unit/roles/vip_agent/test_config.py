@@ -18,7 +18,6 @@ GOOD: dict[str, Any] = {
     "version": 1,
     "cloud": "oci",
     "oci": {
-        "region": "lab-emu-1",
         "tenancy_id": TENANCY,
         "instance_id": INSTANCE,
         "endpoint": "https://iaas.lab-emu-1.ocilab.internal",
@@ -46,7 +45,6 @@ def test_a_good_configuration(tmp_path: Path) -> None:
         (["version"], 2, "version: 2: expected a whole number from 1 to 1"),
         (["cloud"], "openstack", "cloud: 'openstack': expected 'oci'"),
         (["oci", "endpoint"], "http://x", "oci.endpoint: 'http://x': expected an https:// URL"),
-        (["oci", "region"], None, "oci.region: None: expected a region"),
         (["groups"], [], "groups: []: expected an object"),
         (["groups", "main", "vips"], {}, "groups.main.vips: {}: expected a list"),
         (["groups", "main", "vips", 0, "mac"], "x", "groups.main.vips[0].mac: 'x': expected a MAC address"),
@@ -71,6 +69,12 @@ def test_an_error_names_the_key_the_value_and_the_expectation(path: list[Any], v
         parse(data, "config.json")
 
     assert message in str(error.value)
+
+
+def test_what_an_earlier_version_wrote_and_nobody_needs_is_no_error() -> None:
+    earlier = {**GOOD, "oci": {**GOOD["oci"], "region": "lab-emu-1"}}
+
+    assert parse(earlier, "config.json") == parse(GOOD, "config.json")
 
 
 INTERFACE: dict[str, Any] = {

@@ -17,6 +17,7 @@ from lab.cloud.names import COMPARTMENT_ID, TENANCY_ID
 from lab.cloud.state import Ipv6
 from lab.cloud.testing import Running
 from lab.topology import ocid
+from tests.unit.roles.vip_agent.checking import exists, script, write
 from tests.unit.roles.vip_agent.emulated import READ, UPDATE, Node, holders, private_ip
 from tests.unit.roles.vip_agent.fakes import POD1, TRANSIT
 
@@ -86,6 +87,28 @@ def test_no_configuration(node: Node) -> None:
 
     assert (finding.level, finding.subject) == (Level.FAILURE, "configuration")
     assert "vr1.json" in finding.text
+
+
+def test_a_health_check_that_fails(node: Node, tmp_path: Path) -> None:
+    write(node.checks_file, exists("web", tmp_path / "up"), script("own", "/bin/true"))
+
+    finding = only(node)
+
+    assert (finding.level, finding.subject) == (Level.WARNING, "check web")
+    assert finding.text == "/usr/bin/test failed with status 1"
+    assert "cloudvip check web" in finding.remedy
+
+    (tmp_path / "up").touch()
+    assert Finding(Level.OK, "health checks", "all pass") in doctor(node.mover)
+
+
+def test_health_checks_that_cannot_be_read(node: Node) -> None:
+    node.checks_file.write_text("{}")
+
+    finding = only(node)
+
+    assert (finding.level, finding.subject) == (Level.FAILURE, "health checks")
+    assert f"{node.checks_file}.checks: missing" in finding.text
 
 
 def test_no_metadata_service(node: Node) -> None:

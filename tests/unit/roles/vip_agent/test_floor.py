@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).parents[4] / "roles" / "vip_agent" / "files" / "lib" / "cloudvip"
 
 
@@ -52,9 +54,34 @@ print(*{"ssl", "http", "argparse", "email", "urllib", "random", "socket"} & set(
 """
 
 
-def test_monitor_and_release_load_nothing_of_the_network(tmp_path: Path) -> None:
+_RECURRING_MONITOR = """
+import io, sys
+sys.path.insert(0, sys.argv[1])
+from cloudvip.mover import Mover
+from cloudvip.ocf import main
+from cloudvip.state import State
+environment = {"OCF_RESKEY_group": "main", "OCF_RESKEY_CRM_meta_interval": "5000"}
+make_mover = lambda: Mover(sys.argv[2] + "/none", State(sys.argv[2]), checks_file=sys.argv[2] + "/none")
+assert main(["vips", "monitor"], environment, io.StringIO(), io.StringIO(), make_mover) == 7
+print(*{"cloudvip.checks"} & set(sys.modules))
+"""
+
+_CHECK = """
+import io, sys
+sys.path.insert(0, sys.argv[1])
+from cloudvip import cli
+cli.CHECKS_FILE = sys.argv[2] + "/none"
+assert cli.main(["cloudvip", "check"], io.StringIO(), io.StringIO()) == 0
+ours = {"", ".checks", ".cli", ".clock", ".config", ".errors", ".model"}
+loaded = {m for m in sys.modules if m.split(".")[0] == "cloudvip"} - {"cloudvip" + name for name in ours}
+print(*loaded | {"ssl", "http", "email", "urllib", "random", "socket", "subprocess", "ipaddress"} & set(sys.modules))
+"""
+
+
+@pytest.mark.parametrize("program", [_MONITOR_AND_RELEASE, _RECURRING_MONITOR, _CHECK])
+def test_what_runs_every_few_seconds_loads_nothing_that_it_does_not_need(tmp_path: Path, program: str) -> None:
     result = subprocess.run(
-        [sys.executable, "-IS", "-c", _MONITOR_AND_RELEASE, str(PACKAGE.parent), str(tmp_path)],
+        [sys.executable, "-IS", "-c", program, str(PACKAGE.parent), str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=60,

@@ -15,11 +15,13 @@ from cloudvip.model import Outcome
 from cloudvip.mover import Mover, Result
 from cloudvip.ocf import main
 
+from tests.unit.roles.vip_agent.checking import exists, script, write
 from tests.unit.roles.vip_agent.conftest import Bench
-from tests.unit.roles.vip_agent.fakes import vip
+from tests.unit.roles.vip_agent.fakes import FakeClock, vip
 
 GOLDEN = Path(__file__).with_name("metadata.xml")
 ENVIRONMENT = {"OCF_RESKEY_group": "main", "OCF_RESKEY_CRM_meta_timeout": "60000"}
+RECURRING = {"OCF_RESKEY_CRM_meta_interval": "5000", "OCF_RESKEY_CRM_meta_timeout": "20000"}
 
 
 class FakeMover(Mover):
@@ -27,13 +29,17 @@ class FakeMover(Mover):
 
     def __init__(self, result: Result) -> None:
         self.result = result
+        self.checks_file = "/nonexistent"
         self.asked: list[tuple[object, ...]] = []
 
     def _answer(self, *asked: object) -> Result:
         self.asked.append(asked)
         return self.result
 
-    def claim(self, name: str, seconds: float, split: Callable[[], str] = str) -> Result:
+    def claim(
+        self, name: str, seconds: float, split: Callable[[], str] = str, overtaken: Callable[[], str] = str
+    ) -> Result:
+        del overtaken
         self.split = split
         return self._answer("claim", name, seconds)
 
@@ -206,6 +212,114 @@ def test_a_probe_before_the_network_is_up_finds_nothing_and_blocks_nothing(bench
     assert run("monitor", bench.mover) == (7, "")
     assert run("start", bench.mover)[0] == 1
     assert run("stop", bench.mover) == (0, "")
+
+
+def test_a_start_is_refused_at_once_while_a_check_fails(bench: Bench, tmp_path: Path) -> None:
+    write(bench.checks_file, script("well", "/bin/true"), exists("web", tmp_path / "up"))
+
+    assert run("start", bench.mover) == (1, "ocf-exit-reason:check web: /usr/bin/test failed with status 1\n")
+    assert bench.cloud.calls == []
+    assert not (bench.run / "claimed-main.json").exists()
+    assert bench.log.lines == [
+        'warning: operation=claim group=main outcome=failed problem="check web: /usr/bin/test failed with status 1"'
+    ]
+
+    (tmp_path / "up").touch()
+    assert run("start", bench.mover) == (0, "")
+    assert bench.has("10.0.0.4")
+
+
+def test_a_group_moves_when_a_check_has_failed_often_enough_in_a_row(bench: Bench, tmp_path: Path) -> None:
+    up = tmp_path / "up"
+    up.touch()
+    write(bench.checks_file, exists("web", up, fall=3), script("own", "/bin/true", fall=1))
+    run("start", bench.mover)
+
+    codes = []
+    for there in (False, False, True, False, False, False):
+        up.touch() if there else up.unlink(missing_ok=True)
+        codes.append(run("monitor", bench.mover, **RECURRING))
+
+    reason = "ocf-exit-reason:check web, failure 3 in a row: /usr/bin/test failed with status 1\n"
+    assert codes == [(0, "")] * 5 + [(1, reason)]
+    assert bench.log.lines[-1].startswith("warning: operation=monitor group=main outcome=failed problem=")
+    assert "failure 2 in a row" in bench.log.lines[-2]
+
+
+def test_failures_of_before_a_release_count_no_more(bench: Bench, tmp_path: Path) -> None:
+    write(bench.checks_file, exists("web", tmp_path / "up"))
+    (tmp_path / "up").touch()
+    run("start", bench.mover)
+    (tmp_path / "up").unlink()
+    assert run("monitor", bench.mover, **RECURRING)[0] == 0
+
+    run("stop", bench.mover)
+
+    assert [file.name for file in bench.run.iterdir() if file.name.startswith("checks-")] == []
+
+
+@pytest.mark.parametrize("environment", [{}, {**RECURRING, "OCF_CHECK_LEVEL": "10"}])
+def test_neither_a_probe_nor_an_audit_runs_checks(bench: Bench, tmp_path: Path, environment: dict[str, str]) -> None:
+    run("start", bench.mover)
+    write(bench.checks_file, script("own", f"/usr/bin/touch {tmp_path}/ran", fall=1))
+
+    assert run("monitor", bench.mover, **environment) == (0, "")
+    assert not (tmp_path / "ran").exists()
+
+    run("monitor", bench.mover, **RECURRING)
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_monitor_that_fails_anyway_and_a_stop_wait_for_no_check(bench: Bench, tmp_path: Path) -> None:
+    write(bench.checks_file, script("own", f"/usr/bin/touch {tmp_path}/ran", fall=1))
+
+    assert run("monitor", bench.mover, **RECURRING)[0] == 7
+    assert run("stop", bench.mover)[0] == 0
+    assert not (tmp_path / "ran").exists()
+
+
+def test_checks_that_cannot_be_read_refuse_a_start_and_move_nothing_that_runs(bench: Bench) -> None:
+    run("start", bench.mover)
+    bench.checks_file.write_text("{}")
+
+    assert run("monitor", bench.mover, **RECURRING) == (0, "")
+    assert "checks: missing; expected a list" in bench.log.lines[-1]
+    run("stop", bench.mover)
+    code, errors = run("start", bench.mover)
+    assert code == 1
+    assert errors == f"ocf-exit-reason:{bench.checks_file}.checks: missing; expected a list\n"
+
+
+def test_failures_that_cannot_be_counted_move_nothing(bench: Bench, tmp_path: Path) -> None:
+    run("start", bench.mover)
+    write(bench.checks_file, exists("web", tmp_path / "up", fall=1))
+    (bench.run / "checks-main.json").mkdir()
+
+    assert run("monitor", bench.mover, **RECURRING) == (0, "")
+    assert "the checks are not known to pass" in bench.log.lines[-1]
+
+
+def test_checks_leave_an_operation_the_time_that_it_needs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock, given = FakeClock(), []
+
+    def slow(checks: object, seconds: float) -> dict[str, str]:
+        del checks
+        given.append(seconds)
+        clock.sleep(7.0)
+        return {}
+
+    monkeypatch.setattr("cloudvip.checks.failing", slow)
+    write(bench.checks_file, exists("web", tmp_path))
+    mover = FakeMover(Result(Outcome.SUCCESS))
+    mover.checks_file, mover.clock, mover.state = str(bench.checks_file), clock, bench.state
+
+    run("start", mover)
+    run("monitor", mover, **RECURRING)
+
+    assert given == [28.0, 16.0]
+    assert mover.asked == [("claim", "main", 49.0), ("monitor", "main", True)]
 
 
 def metadata() -> str:

@@ -14,6 +14,7 @@ from cloudvip.lookup import Api
 from cloudvip.status import duration, status
 from cloudvip.transport import Response
 
+from tests.unit.roles.vip_agent.checking import exists, script, write
 from tests.unit.roles.vip_agent.conftest import Bench
 from tests.unit.roles.vip_agent.emulated import Node, private_ip
 from tests.unit.roles.vip_agent.fakes import OTHER_VNIC, POD1, POD1_V6, TRANSIT
@@ -166,6 +167,16 @@ def test_interfaces_that_cannot_be_read_are_unknown(node: Node) -> None:
 
     assert {v["local"] for v in data(node)["groups"]["main"]["vips"]} == {"unknown"}
     assert "interfaces: unknown: ip cannot be run" in node.run("status")[1]
+
+
+def test_checks_that_fail(node: Node, tmp_path: Path) -> None:
+    write(node.checks_file, exists("web", tmp_path / "up"), script("own", "/bin/true"))
+
+    assert data(node)["failing_checks"] == {"web": "/usr/bin/test failed with status 1"}
+    assert "check web fails: /usr/bin/test failed with status 1" in node.run("status")[1].splitlines()
+
+    (tmp_path / "up").touch()
+    assert data(node)["failing_checks"] == {}
 
 
 def test_the_last_audit(node: Node) -> None:

@@ -6,18 +6,17 @@ import json
 import math
 import os
 import re
-from typing import Callable, Sequence, TextIO
+from typing import TYPE_CHECKING, Callable, Sequence, TextIO
 
-from cloudvip import VERSION, process
-from cloudvip.config import ConfigError, is_group_name
-from cloudvip.doctor import Level, doctor
+from cloudvip import VERSION
+from cloudvip.config import CHECKS_FILE, ConfigError, is_group_name
 from cloudvip.errors import CloudError
-from cloudvip.interfaces import Interfaces, differences
-from cloudvip.lookup import Api, refresh_token
 from cloudvip.model import Outcome
-from cloudvip.mover import Mover, Result
-from cloudvip.netdev import NetdevError
-from cloudvip.status import duration, status, table, verdict
+
+# keepalived starts `cloudvip check` for each check every few seconds, and the mover with all that belongs to it takes
+# longer to load than all the rest. So each of the other commands imports for itself what it needs.
+if TYPE_CHECKING:
+    from cloudvip.mover import Mover, Result
 
 _CLAIM_SECONDS = 60.0
 _ADOPT_SECONDS = 20.0
@@ -41,6 +40,7 @@ _AFTER_CLAIM = (
     "node of its choice."
 )
 _AFTER_RELEASE = "If it runs here, the next monitor finds it gone, and the cluster starts it on a node of its choice."
+_PLAYBOOK = "cloudvip: the playbook writes the configuration; run it\n"
 
 
 def _seconds(text: str) -> float:
@@ -75,12 +75,25 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=text, description=text, epilog=_EXIT, formatter_class=raw)
         command.add_argument("group", metavar="GROUP", nargs="?" if name == "audit" else None)
+    text = "whether the health checks pass on this node; needs no root"
+    command = commands.add_parser("check", help=text, description=text, epilog=_EXIT, formatter_class=raw)
+    command.add_argument("name", metavar="NAME", nargs="?")
+    text = "pass if there is no such check: whoever asks may not know yet that it was taken away"
+    command.add_argument("--optional", action="store_true", help=text)
     text = "claim every group that this node serves already without a claim; moves nothing"
     commands.add_parser("adopt", help=text, description=text, epilog=_EXIT, formatter_class=raw)
     text = "the interfaces of VNICs that this node configures: whether they are as they should be"
     command = commands.add_parser("interfaces", help=text, description=text, epilog=_EXIT, formatter_class=raw)
     text = "make them so; touches only what differs, and no VIP"
     command.add_argument("action", metavar="apply", nargs="?", choices=("apply",), help=text)
+    text = "take up a changed configuration of what this node holds"
+    command = commands.add_parser("apply", help=text, description=text, epilog=_EXIT, formatter_class=raw)
+    command.add_argument("group", metavar="GROUP", nargs="?")
+    text = "keep each group where keepalived says; a service does this"
+    commands.add_parser("vrrp", help=text, description=text, formatter_class=raw)
+    text = "hold what is held for so long although keepalived ends: another engine takes it over"
+    command = commands.add_parser("handover", help=text, description=text, epilog=_EXIT, formatter_class=raw)
+    command.add_argument("seconds", type=_seconds, metavar="SECONDS")
     token = commands.add_parser("token", help="the token that a takeover signs with").add_subparsers(
         dest="token_command", metavar="COMMAND"
     )
@@ -90,16 +103,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str], output: TextIO, errors: TextIO, make_mover: Callable[[], Mover] = Mover) -> int:
+def _mover() -> "Mover":
+    from cloudvip.mover import Mover
+
+    return Mover()
+
+
+def main(argv: Sequence[str], output: TextIO, errors: TextIO, make_mover: "Callable[[], Mover]" = _mover) -> int:
     """Run one command and return the exit status, see --help."""
     parser = _parser()
     options = parser.parse_args(list(argv[1:]))
     if options.command is None or (options.command == "token" and options.token_command is None):
         parser.print_usage(errors)
         return 2
+    if options.command == "check":
+        return _check(options, output, errors)
     if os.geteuid() != 0:
         errors.write("cloudvip: this needs root\n")
         return 1
+    from cloudvip.netdev import NetdevError
+    from cloudvip.status import status, table
+
     mover = make_mover()
     try:
         if options.command == "token":
@@ -112,6 +136,17 @@ def main(argv: Sequence[str], output: TextIO, errors: TextIO, make_mover: Callab
             return 0
         if options.command == "interfaces":
             return _interfaces(mover, options, output)
+        if options.command == "apply":
+            return _apply(mover, options, output, errors)
+        if options.command == "vrrp":
+            from cloudvip.vrrp import Consumer
+
+            Consumer(mover).run()
+        if options.command == "handover":
+            from cloudvip.vrrp import handover
+
+            handover(mover, options.seconds)
+            return 0
         if options.command == "audit":
             return _audit(mover, options, output)
         if options.command == "status":
@@ -127,15 +162,37 @@ def main(argv: Sequence[str], output: TextIO, errors: TextIO, make_mover: Callab
         _warn(options.group, _AFTER_RELEASE, errors)
         return _finish(mover.release(options.group), errors)
     except ConfigError as error:
-        errors.write(f"cloudvip: {error}\ncloudvip: the playbook writes the configuration; run it\n")
+        errors.write(f"cloudvip: {error}\n{_PLAYBOOK}")
         return 1
     except (CloudError, NetdevError, OSError) as error:
         errors.write(f"cloudvip: {error}\n")
         return 1
 
 
+def _check(options: argparse.Namespace, output: TextIO, errors: TextIO) -> int:
+    from cloudvip.checks import failing, load
+
+    name = options.name
+    try:
+        checks = {check.name: check for check in load(CHECKS_FILE)}
+    except ConfigError as error:
+        errors.write(f"cloudvip: {error}\n{_PLAYBOOK}")
+        return 1
+    if name and name not in checks:
+        if options.optional:
+            return 0
+        expected = ", ".join(checks) or "none is configured"
+        errors.write(f"cloudvip: check {name!r} is not configured on this node; expected one of: {expected}\n")
+        return 2
+    reasons = failing([checks[name]] if name else checks.values())
+    output.write("".join(f"{check}: {reason}\n" for check, reason in reasons.items()))
+    return 1 if reasons else 0
+
+
 def _warn(group: str, consequence: str, errors: TextIO) -> None:
     """Say what follows if the cluster manages the group. A node without Pacemaker, or with it down, has no such."""
+    from cloudvip import process
+
     having = f"instance_attributes/nvpair[@name='group' and @value='{group}']"
     query = ["cibadmin", "--query", "--xpath", f"//primitive[@provider='cloudvip' and {having}]"]
     try:
@@ -146,16 +203,31 @@ def _warn(group: str, consequence: str, errors: TextIO) -> None:
         errors.write(_MANAGED.format(group, found.group(1).decode("utf-8", "replace"), consequence))
 
 
-def _finish(result: Result, errors: TextIO) -> int:
+def _finish(result: "Result", errors: TextIO) -> int:
     if result.outcome is Outcome.SUCCESS:
         return 0
     errors.write(f"cloudvip: {result.reason}\n")
     return 1
 
 
-def _audit(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:
+def _apply(mover: "Mover", options: argparse.Namespace, output: TextIO, errors: TextIO) -> int:
+    config = mover.config()
+    if options.group:
+        config.group(options.group)
+    codes = [0]
+    for name in [options.group] if options.group else sorted(config.groups):
+        claim = mover.state.claim(name)
+        if claim and claim.complete and (claim.pending or claim.revision != config.groups[name].revision):
+            codes.append(_finish(mover.apply(name, _CLAIM_SECONDS), errors))
+            output.write(f"{name}: taken up\n")
+    return max(codes)
+
+
+def _audit(mover: "Mover", options: argparse.Namespace, output: TextIO) -> int:
     if options.group:
         mover.config().group(options.group)
+    from cloudvip.status import status, verdict
+
     groups = status(mover)["groups"]
     codes = set()
     for name in [options.group] if options.group else groups:
@@ -168,7 +240,9 @@ def _audit(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:
     return 1 if 1 in codes else max(codes, default=0)
 
 
-def _doctor(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:
+def _doctor(mover: "Mover", options: argparse.Namespace, output: TextIO) -> int:
+    from cloudvip.doctor import Level, doctor
+
     findings = doctor(mover, options.wait)
     if options.json:
         output.write(json.dumps([dict(f._asdict(), level=f.level.value) for f in findings], indent=2) + "\n")
@@ -181,7 +255,9 @@ def _doctor(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:
     return 1 if any(finding.level is Level.FAILURE for finding in findings) else 0
 
 
-def _interfaces(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:
+def _interfaces(mover: "Mover", options: argparse.Namespace, output: TextIO) -> int:
+    from cloudvip.interfaces import Interfaces, differences
+
     desired = mover.config().interfaces
     interfaces = Interfaces(mover.clock)
     if options.action == "apply":
@@ -197,7 +273,10 @@ def _interfaces(mover: Mover, options: argparse.Namespace, output: TextIO) -> in
     return 1 if wrong else 0
 
 
-def _token(mover: Mover, options: argparse.Namespace, output: TextIO) -> int:
+def _token(mover: "Mover", options: argparse.Namespace, output: TextIO) -> int:
+    from cloudvip.lookup import Api, refresh_token
+    from cloudvip.status import duration
+
     config = mover.config()
     session = Api(mover, config.oci, 0.0).session
     if options.token_command == "refresh":

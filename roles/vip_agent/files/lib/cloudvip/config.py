@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 from cloudvip.model import Group, Vip
 
 CONFIG_FILE = "/etc/cloudvip/config.json"
+CHECKS_FILE = "/etc/cloudvip/checks.json"
 # The routing tables of the interfaces that the node configures; nothing else may use them.
 TABLES = range(7000, 8000)
 _VERSION = 1
@@ -24,7 +25,6 @@ class ConfigError(Exception):
 class OciSettings(NamedTuple):
     """Where OCI is reached, and as which instance."""
 
-    region: str
     tenancy_id: str
     instance_id: str
     endpoint: str
@@ -50,11 +50,15 @@ class VnicInterface(NamedTuple):
 
 
 class Config(NamedTuple):
-    """What the playbook wrote: the cloud, the VIP groups by name, and the interfaces that this node configures."""
+    """What the playbook wrote: the cloud, the VIP groups by name, and the interfaces that this node configures.
+
+    vrrp: the virtual router id of each group that keepalived decides about.
+    """
 
     oci: OciSettings
     groups: Dict[str, Group]
     interfaces: Tuple[VnicInterface, ...]
+    vrrp: Dict[str, int]
 
     def group(self, name: str) -> Group:
         """The group of that name. Raises ConfigError."""
@@ -100,8 +104,8 @@ def _is_ipv4(value: str) -> bool:
     return True
 
 
-class _Reader:
-    """Takes checked values out of decoded JSON and knows where in the file it stands."""
+class Reader:
+    """Takes checked values out of decoded JSON and knows where in the file it stands. All of it raises ConfigError."""
 
     def __init__(self, data: Any, where: str) -> None:
         if not isinstance(data, dict):
@@ -135,22 +139,22 @@ class _Reader:
             raise self.error(key, expected)
         return tuple(value)
 
-    def object(self, key: str) -> "_Reader":
+    def object(self, key: str) -> "Reader":
         if key not in self._data:
             raise self.error(key, "an object")
-        return _Reader(self._data[key], f"{self._where}.{key}")
+        return Reader(self._data[key], f"{self._where}.{key}")
 
     def names(self) -> List[str]:
         return list(self._data)
 
-    def objects(self, key: str) -> "List[_Reader]":
+    def objects(self, key: str) -> "List[Reader]":
         value = self._data.get(key)
         if not isinstance(value, list):
             raise self.error(key, "a list")
-        return [_Reader(item, f"{self._where}.{key}[{i}]") for i, item in enumerate(value)]
+        return [Reader(item, f"{self._where}.{key}[{i}]") for i, item in enumerate(value)]
 
 
-def _address(reader: _Reader) -> str:
+def _address(reader: Reader) -> str:
     """The address in the form that the kernel gives it, so that equal addresses are equal texts."""
     # Imported here: the monitor of a group that is held does not read the configuration, and runs every few seconds.
     import socket
@@ -163,7 +167,7 @@ def _address(reader: _Reader) -> str:
         raise reader.error("address", _ADDRESS) from None
 
 
-def _vip(reader: _Reader) -> Vip:
+def _vip(reader: Reader) -> Vip:
     address = _address(reader)
     return Vip(
         reader.text("name", _is_text, "a name"),
@@ -177,7 +181,7 @@ def _vip(reader: _Reader) -> Vip:
     )
 
 
-def _interface(reader: _Reader) -> VnicInterface:
+def _interface(reader: Reader) -> VnicInterface:
     return VnicInterface(
         reader.text("mac", _is_mac, "a MAC address in lower case such as 02:00:17:aa:bb:cc"),
         reader.text("address", _is_ipv4, "an IPv4 address"),
@@ -191,12 +195,11 @@ def _interface(reader: _Reader) -> VnicInterface:
 
 def parse(data: Any, where: str) -> Config:
     """Turn decoded JSON into a Config. `where` names the file in messages. Raises ConfigError."""
-    top = _Reader(data, where)
+    top = Reader(data, where)
     top.number("version", _VERSION, _VERSION)
     top.text("cloud", lambda value: value == "oci", "'oci'")
     oci = top.object("oci")
     settings = OciSettings(
-        oci.text("region", _is_text, "a region such as eu-frankfurt-1"),
         oci.text("tenancy_id", _is_ocid, "the OCID of the tenancy"),
         oci.text("instance_id", _is_ocid, "the OCID of this instance"),
         oci.text("endpoint", _is_https, "an https:// URL"),
@@ -214,16 +217,23 @@ def parse(data: Any, where: str) -> Config:
         parsed[name] = Group(name, revision, tuple(_vip(vip) for vip in group.objects("vips")))
     # A configuration written by an earlier version has none.
     interfaces = top.objects("interfaces") if "interfaces" in top.names() else []
-    return Config(settings, parsed, tuple(_interface(interface) for interface in interfaces))
+    # Another engine's has none.
+    routers = top.object("vrrp") if "vrrp" in top.names() else Reader({}, where)
+    vrrp = {name: routers.number(name, 1, 255) for name in routers.names()}
+    return Config(settings, parsed, tuple(_interface(interface) for interface in interfaces), vrrp)
 
 
-def load(path: str = CONFIG_FILE) -> Config:
-    """Read the configuration. Raises ConfigError, also when there is none."""
+def read(path: str) -> Any:
+    """The decoded JSON of a file that the playbook writes. Raises ConfigError, also when there is none."""
     try:
         with open(path, encoding="utf-8") as stream:
-            data = json.load(stream)
+            return json.load(stream)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; the playbook writes it") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not JSON: {error}") from error
-    return parse(data, path)
+
+
+def load(path: str = CONFIG_FILE) -> Config:
+    """Read the configuration. Raises ConfigError, also when there is none."""
+    return parse(read(path), path)

@@ -7,6 +7,7 @@ import json
 import math
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+from cloudvip import checks
 from cloudvip.clock import Deadline
 from cloudvip.config import Config, ConfigError
 from cloudvip.errors import CloudError, ErrorKind
@@ -145,6 +146,7 @@ class _Examination:
         vnics = self._metadata(config)
         interfaces = self._interfaces(vnics)
         self._configured(config)
+        self._checks()
         if self._token(config):
             api = Api(mover, config.oci, self._at_most(_SECONDS))
             held = api.holders(self._vips)
@@ -253,6 +255,20 @@ class _Examination:
         if not wrong:
             tables = ", ".join(str(interface.table) for interface in config.interfaces)
             self._ok(subject, f"have their addresses, rules and tables ({tables})")
+
+    def _checks(self) -> None:
+        try:
+            configured = checks.load(self._mover.checks_file)
+        except ConfigError as error:
+            self._fail("health checks", str(error), _PLAYBOOK)
+            return
+        reasons = checks.failing(configured, self._at_most(_SECONDS))
+        for name, reason in reasons.items():
+            # No failure: a takeover would work as soon as what it is for does, and that may come after the playbook.
+            remedy = f"cloudvip check {name}; until it passes, this node holds no group"
+            self._warn(f"check {name}", reason, remedy)
+        if configured and not reasons:
+            self._ok("health checks", "all pass")
 
     def _vnic(self, name: str, vip: Vip, vnic: Optional[Dict[str, Any]]) -> None:
         """Whether a VNIC is this instance's, with the MAC address and the subnet that its VIPs need."""

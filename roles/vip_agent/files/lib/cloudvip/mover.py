@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 from cloudvip.clock import Clock, Deadline, Pulse
 from cloudvip.cloud import Assigned, Cloud
-from cloudvip.config import CONFIG_FILE, Config, ConfigError, load
+from cloudvip.config import CHECKS_FILE, CONFIG_FILE, Config, ConfigError, load
 from cloudvip.errors import CloudError, ErrorKind
 from cloudvip.log import Log
 from cloudvip.model import Claim, Decision, Group, Operation, Outcome, Sighting, Truth, Vip, decide, may_reclaim
@@ -58,8 +58,10 @@ class Mover:
         log: Optional[Log] = None,
         clock: Optional[Clock] = None,
         connect: Callable[[Config, State, Clock], Cloud] = _connect,
+        checks_file: str = CHECKS_FILE,
     ) -> None:
         self._config_file = config_file
+        self.checks_file = checks_file
         self.state = state or State()
         self.netdev = netdev or Netdev()
         self.log = log or Log()
@@ -74,18 +76,26 @@ class Mover:
         """A client of the configuration's cloud."""
         return self._connect(config, self.state, self.clock)
 
-    def claim(self, name: str, seconds: float, split: Callable[[], str] = lambda: "") -> Result:
+    def claim(
+        self,
+        name: str,
+        seconds: float,
+        split: Callable[[], str] = lambda: "",
+        overtaken: Callable[[], str] = lambda: "",
+    ) -> Result:
         """Make the cloud deliver the group's addresses here and put them on the interfaces. All of them, or none.
 
         seconds: how long it may take. split: says which nodes of the cluster are out of sight, if any; as long as they
-        are the same ones, a group that an audit has let go is not claimed again for a while.
+        are the same ones, a group that an audit has let go is not claimed again for a while. overtaken: says why
+        nothing more is to be sent, if so.
         """
         began = self.clock.monotonic()
         reason = self._held_back(name, split)
         if reason:
             return self._end(Operation.CLAIM, name, Result(Outcome.FAILED, reason), began, {})
         self.log.decision(Operation.CLAIM.value, name, "started")
-        return self._alone(Operation.CLAIM, name, seconds - (self.clock.monotonic() - began), self._claim)
+        left = seconds - (self.clock.monotonic() - began)
+        return self._alone(Operation.CLAIM, name, left, self._claim, overtaken)
 
     def _held_back(self, name: str, split: Callable[[], str]) -> str:
         """Why a claim would be a blow in a fight: both halves of a split pair have quorum. Empty if it would not."""
@@ -211,7 +221,9 @@ class Mover:
         """Whether all addresses of a group are on their interfaces. Raises NetdevError."""
         return all(s.local is Truth.HERE for s in sightings(group, None, self.netdev.read()))
 
-    def _alone(self, operation: Operation, name: str, seconds: float, work: _Work) -> Result:
+    def _alone(
+        self, operation: Operation, name: str, seconds: float, work: _Work, overtaken: Callable[[], str] = lambda: ""
+    ) -> Result:
         """Do something to a group while no other process on this node does, and log how it ended."""
         began = self.clock.monotonic()
         deadline = Deadline(self.clock, seconds)
@@ -219,7 +231,7 @@ class Mover:
         try:
             with Pulse(self.clock) as pulse, self._wait(name, deadline, seconds / 2) as lock:
                 fields["waited_ms"] = self._ms(began) or ""
-                result = work(name, deadline, lambda: pulse.stalled() or lock.released(), fields)
+                result = work(name, deadline, lambda: pulse.stalled() or lock.released() or overtaken(), fields)
                 result = self._unless_released(name, lock, result)
                 if result.outcome is Outcome.SUCCESS:
                     # By the word of the cluster or of a person: what the audits have counted and seen is void.

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The OCF resource agent ocf:cloudvip:vips. The only place where results become OCF return codes."""
 
-from typing import Callable, Dict, Mapping, Sequence, TextIO
+import os
+from typing import Callable, Dict, Iterable, Mapping, Sequence, TextIO
 
 from cloudvip import VERSION, process
 from cloudvip.config import ConfigError, is_group_name
-from cloudvip.model import Outcome
+from cloudvip.model import Operation, Outcome
 from cloudvip.mover import Mover, Result
+from cloudvip.state import FAILURES, State
 
 OCF_SUCCESS = 0
 OCF_ERR_GENERIC = 1
@@ -84,7 +86,7 @@ def main(
         output.write(METADATA.format(version=VERSION))
         return OCF_SUCCESS
     handlers: Dict[str, Callable[[Mover, str, Mapping[str, str]], Result]] = {
-        "start": lambda mover, group, env: mover.claim(group, _seconds(env, 60), _split),
+        "start": _start,
         "stop": lambda mover, group, _: mover.release(group),
         "monitor": _monitor,
         "reload": lambda mover, group, env: mover.apply(group, _seconds(env, 60)),
@@ -104,12 +106,69 @@ def main(
     return _CODES[result.outcome]
 
 
+def _start(mover: Mover, group: str, environment: Mapping[str, str]) -> Result:
+    seconds = _seconds(environment, 60)
+    if os.path.exists(mover.checks_file):
+        # Imported here, as in _watch(): a node without checks is not to wait for it.
+        from cloudvip.checks import failing, load
+
+        began = mover.clock.monotonic()
+        try:
+            problem = _words(failing(load(mover.checks_file), seconds / 2))
+        except ConfigError as error:
+            problem = str(error)
+        if problem:
+            # Nothing has been touched: the cluster tries the next node at once.
+            mover.log.decision(Operation.CLAIM.value, group, Outcome.FAILED.name.lower(), problem=problem)
+            return Result(Outcome.FAILED, problem)
+        seconds -= mover.clock.monotonic() - began
+    return mover.claim(group, seconds, _split)
+
+
 def _monitor(mover: Mover, group: str, environment: Mapping[str, str]) -> Result:
     # A probe, or a person: only those that the cluster repeats may act on what they see.
     recurring = environment.get("OCF_RESKEY_CRM_meta_interval", "0") not in ("", "0")
-    if environment.get("OCF_CHECK_LEVEL", "0") in ("", "0"):
-        return mover.monitor(group, recurring)
-    return mover.audit(group, _seconds(environment, 30), recurring, _split)
+    if environment.get("OCF_CHECK_LEVEL", "0") not in ("", "0"):
+        return mover.audit(group, _seconds(environment, 30), recurring, _split)
+    result = mover.monitor(group, recurring)
+    if recurring and result.outcome is Outcome.SUCCESS and os.path.exists(mover.checks_file):
+        return _watch(mover, group, _seconds(environment, 20))
+    return result
+
+
+def _watch(mover: Mover, group: str, seconds: float) -> Result:
+    """Run the checks of a node that serves the group, to see whether one has failed too often in a row."""
+    from cloudvip.checks import failing, load
+
+    try:
+        checks = load(mover.checks_file)
+        reasons = failing(checks, seconds)
+        counts = _count(mover.state, group, reasons)
+    except (ConfigError, OSError) as error:
+        # What is not known to be wrong moves nothing.
+        mover.log.warning(f"monitor {group}: the checks are not known to pass: {error}")
+        return Result(Outcome.SUCCESS)
+    fallen = any(counts.get(check.name, 0) >= check.fall for check in checks)
+    outcome = Outcome.FAILED if fallen else Outcome.SUCCESS
+    problem = _words({f"{name}, failure {counts[name]} in a row": reason for name, reason in reasons.items()})
+    if problem:
+        mover.log.decision(Operation.MONITOR.value, group, outcome.name.lower(), problem=problem)
+    return Result(outcome, problem)
+
+
+def _count(state: State, group: str, names: Iterable[str]) -> Dict[str, int]:
+    """How often in a row each of these checks has failed by now. All others have passed. Raises OSError."""
+    before = state.read(FAILURES + group) or {}
+    counts = {name: before.get(name, 0) + 1 for name in names}
+    if counts:
+        state.write(FAILURES + group, counts)
+    elif before:
+        state.remove(FAILURES + group)
+    return counts
+
+
+def _words(reasons: Mapping[str, str]) -> str:
+    return "; ".join(f"check {name}: {reason}" for name, reason in reasons.items())
 
 
 def _split() -> str:

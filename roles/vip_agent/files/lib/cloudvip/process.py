@@ -2,6 +2,7 @@
 """How other programs are started (arguments, no shell, a fixed environment, a time limit), and how ours ends."""
 
 import os
+import signal
 import subprocess
 import sys
 from typing import NoReturn, Sequence
@@ -13,10 +14,13 @@ class ProcessError(Exception):
     """A program could not be started, took too long or failed."""
 
 
-def run(argv: Sequence[str], data: bytes = b"", timeout: float = 10.0, fds: Sequence[int] = ()) -> bytes:
+def run(
+    argv: Sequence[str], data: bytes = b"", timeout: float = 10.0, fds: Sequence[int] = (), session: bool = False
+) -> bytes:
     """Run a program with `data` as its input and return its output.
 
-    timeout: seconds. fds: file descriptors that it inherits.
+    timeout: seconds. fds: file descriptors that it inherits. session: it gets a session of its own, and what it has
+    started ends with it when its time is over.
     Raises ProcessError with the program's own words.
     """
     try:
@@ -27,17 +31,18 @@ def run(argv: Sequence[str], data: bytes = b"", timeout: float = 10.0, fds: Sequ
             stderr=subprocess.PIPE,
             env=_ENVIRONMENT,
             pass_fds=tuple(fds),
+            start_new_session=session,
         ) as child:
             try:
                 output, errors = child.communicate(data, timeout=timeout)
             except subprocess.TimeoutExpired:
-                child.kill()
+                (os.killpg if session else os.kill)(child.pid, signal.SIGKILL)
                 raise ProcessError(f"{argv[0]} did not finish within {timeout:g} s") from None
     except OSError as error:
         raise ProcessError(f"{argv[0]} cannot be run: {error.strerror}") from error
     if child.returncode != 0:
-        text = errors.decode("ascii", "replace").strip()
-        raise ProcessError(f"{argv[0]} failed with status {child.returncode}: {text}")
+        text = (errors or output).decode("ascii", "backslashreplace").strip()
+        raise ProcessError(f"{argv[0]} failed with status {child.returncode}{text and ': ' + text}")
     return output
 
 

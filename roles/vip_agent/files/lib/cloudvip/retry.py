@@ -7,8 +7,8 @@ from cloudvip.errors import CloudError, ErrorKind
 
 _FIRST = 0.2
 _LONGEST = 5.0
-# All the calls of a claim together keep to this rate while the service throttles or fails. The last one of fifty need not
-# wait as long as fifty must: it is all that keeps the group from starting.
+# All the calls of a claim together keep to this rate while the service throttles or fails. The last one of fifty need
+# not wait as long as fifty must: it is all that keeps the group from starting.
 _CALLS_PER_SECOND = 10.0
 _LONGEST_ALONE = 1.0
 # A new policy or object takes seconds to be seen everywhere, so the first "not found" may be wrong; the fourth is not.

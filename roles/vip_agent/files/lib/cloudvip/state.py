@@ -10,6 +10,8 @@ from typing import Any, Dict, List, Optional
 from cloudvip.model import Claim, Vip
 
 RUN_DIRECTORY = "/run/cloudvip"
+# The file of a group that says how often in a row each check has failed.
+FAILURES = "checks-"
 
 
 class BusyError(Exception):
@@ -53,7 +55,7 @@ class State:
             return None
         return data if isinstance(data, dict) else None
 
-    def write(self, name: str, data: Dict[str, Any]) -> None:
+    def write(self, name: str, data: Any) -> None:
         """Replace a file. A reader sees the old content or the new, never a part. Raises OSError."""
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         # More than one process, and thread, may write the same file: each has its own temporary one.
@@ -142,6 +144,7 @@ class State:
         )
 
     def remove_claim(self, group: str) -> None:
-        """Forget a claim and what the last audit saw of it. Raises OSError."""
+        """Forget a claim, what the last audit saw of it and which checks have failed since. Raises OSError."""
         self.remove("claimed-" + group)
         self.remove("audit-" + group)
+        self.remove(FAILURES + group)

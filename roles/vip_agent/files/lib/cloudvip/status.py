@@ -3,6 +3,7 @@
 
 from typing import Any, Dict, List, Optional, Tuple
 
+from cloudvip import checks
 from cloudvip.lookup import Api, Holder
 from cloudvip.model import Claim, Group, Link, Sighting, Truth
 from cloudvip.mover import Mover, sightings
@@ -32,6 +33,7 @@ def status(mover: Mover) -> Dict[str, Any]:
         "token_age_seconds": None if credential is None else round(now - credential.issued),
         "token_seconds_left": None if credential is None else round(credential.expires - now),
         "clock_skew_seconds": round(api.skew),
+        "failing_checks": checks.failing(checks.load(mover.checks_file)),
         "interfaces_problem": problem,
         "groups": {
             name: {
@@ -146,6 +148,7 @@ def table(data: Dict[str, Any]) -> str:
             lines.append(f"audit of {name}: {age} ago: {problem}")
         elif group["claimed"]:
             lines.append(f"audit of {name}: none since it was claimed")
+    lines += [f"check {name} fails: {reason}" for name, reason in data["failing_checks"].items()]
     age, left = data["token_age_seconds"], data["token_seconds_left"]
     lines.append("token: none" if left is None else f"token: {duration(age)} old, {duration(left)} left")
     skew = data["clock_skew_seconds"]
