@@ -50,12 +50,17 @@ def vip_revisions(
     }
 
 
+def _bound(group: Mapping[str, Any], node: str) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """The VIPs of a group, each with the node's VNIC for it: check mode knows none that is yet to be attached."""
+    return [(vip, vip["bindings"][node]) for vip in group["vips"] if node in vip["bindings"]]
+
+
 def _interfaces(model: Mapping[str, Any], node: str, vnics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The interfaces of VNICs that carry a VIP of the model and that nothing but the node's mover configures."""
     vips: dict[str, list[str]] = {}
     for group in model["groups"]:
-        for vip in group["vips"]:
-            vips.setdefault(vip["bindings"][node]["vnic_id"], []).append(vip["address"])
+        for vip, binding in _bound(group, node):
+            vips.setdefault(binding["vnic_id"], []).append(vip["address"])
     # The primary VNIC is the image's business.
     ours = [vnic for vnic in vnics[1:] if vnic["vnic_id"] in vips and (vnic["owned"] or not vnic["addressed"])]
     for vnic in ours:
@@ -108,18 +113,26 @@ def agent_config(
                         "name": vip["name"],
                         "address": vip["address"],
                         "prefix": vip["prefix"],
-                        "interface": vip["bindings"][node]["interface"],
-                        "mac": vip["bindings"][node]["mac"].lower(),
-                        "vnic_id": vip["bindings"][node]["vnic_id"],
+                        "interface": binding["interface"],
+                        "mac": binding["mac"].lower(),
+                        "vnic_id": binding["vnic_id"],
                         "private_ip_id": _of_object("id", vip, private_ips, predicted),
                         "subnet_id": _of_object("subnet_id", vip, private_ips, predicted),
                     }
-                    for vip in group["vips"]
+                    for vip, binding in _bound(group, node)
                 ],
             }
             for group in model["groups"]
         },
+        **_vrrp(model),
     }
+
+
+def _vrrp(model: Mapping[str, Any]) -> dict[str, Any]:
+    """By which virtual router keepalived decides about each group, where it does."""
+    if model["engine"] != "keepalived":
+        return {}
+    return {"vrrp": {group["name"]: group["virtual_router_id"] for group in model["groups"]}}
 
 
 def _vip_problems(vip: Mapping[str, Any], seen: Mapping[str, Any], group: Mapping[str, Any], node: str) -> list[str]:

@@ -27,7 +27,6 @@ PRIVATE_IPS = {
     for name, (address, _) in VIPS.items()
 }
 OCI = {
-    "region": "lab-emu-1",
     "tenancy_id": "ocid1.tenancy.oc99..t",
     "instance_id": "ocid1.instance.oc99..vr1",
     "endpoint": "https://iaas.lab-emu-1.ocilab.internal",
@@ -43,12 +42,14 @@ def vnic(node: str, interface: str) -> str:
 
 MODEL: dict[str, Any] = {
     "cluster": "vrouters",
+    "engine": "pacemaker",
     "router": True,
     "nodes": list(NODES),
     "groups": [
         {
             "name": "main",
             "preferred_node": None,
+            "virtual_router_id": 77,
             "vips": [
                 {
                     "name": name,
@@ -199,6 +200,24 @@ def test_an_object_may_be_missing_only_when_it_is_predicted(private_ips: dict[st
 
     config = agent_config(MODEL, "vr1", VNICS, private_ips, OCI, predicted=True)
     assert "known after creation" in json.dumps(config)
+
+
+def test_a_vnic_that_is_yet_to_be_attached_changes_nothing_for_the_other_nodes() -> None:
+    model = copy.deepcopy(MODEL)
+    del model["groups"][0]["vips"][1]["bindings"]["vr2"]
+
+    def config(node: str, model: dict[str, Any]) -> dict[str, Any]:
+        return agent_config(model, node, VNICS, PRIVATE_IPS, OCI, predicted=True)
+
+    assert config("vr1", model) == config("vr1", MODEL)
+    assert [vip["name"] for vip in config("vr2", model)["groups"]["main"]["vips"]] == ["transit"]
+
+
+def test_the_node_learns_by_which_virtual_router_keepalived_decides() -> None:
+    config = agent_config({**MODEL, "engine": "keepalived"}, "vr1", VNICS, PRIVATE_IPS, OCI)
+
+    assert config["vrrp"] == parse(config, "config.json").vrrp == {"main": 77}
+    assert "vrrp" not in agent_config(MODEL, "vr1", VNICS, PRIVATE_IPS, OCI)
 
 
 def test_an_unknown_node_is_refused() -> None:
