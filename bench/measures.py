@@ -84,7 +84,7 @@ def claims(rig: Rig, repetitions: int, latency_ms: int, cgroup: int = -1) -> Cla
         theirs.append(timed(rig.assign(cgroup)))
         rig.put_away([rig.one])
 
-    with rig.latency(latency_ms):
+    with rig.latency(latency_ms, NODE):
         turns(repetitions, mover, cli)
     return Claims(
         latency_ms,
@@ -123,7 +123,7 @@ def many(rig: Rig, repetitions: int) -> Measure:
         rig.check_claimed([rig.one])
         rig.release("one")
 
-    with rig.latency(150):
+    with rig.latency(150, NODE):
         turns(repetitions, claim_many, claim_one)
     name = f"claim of {len(rig.many)} VIPs on 3 VNICs at 150 ms per call"
     return Measure(name, "claim of 1 VIP", _ms(group), _ms(single), 1.6)

@@ -11,6 +11,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from bench.failover import TUTORIAL, Failovers
 from bench.measures import Claims
 from bench.stats import Measure, Series, fraction
 
@@ -53,6 +54,24 @@ def curve_table(curve: Sequence[Claims]) -> Table:
     return table
 
 
+def failovers_table(found: Sequence[Failovers]) -> Table:
+    """The outages of the VIP that was back first and of the one that was back last, by contender and number of VIPs."""
+    title = f"outages: median / largest of {len(found[0].outages)} failovers each, in turns"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("VIPs", justify="right")
+    table.add_column("keepalived")
+    for heading in ("first VIP", "ratio", "last VIP", "ratio"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    theirs = {each.vips: each for each in found if each.contender == TUTORIAL}
+    for each in sorted(found, key=lambda f: f.vips):
+        row = [str(each.vips), each.contender]
+        for ours, their in ((each.first, theirs[each.vips].first), (each.last, theirs[each.vips].last)):
+            ratio = "" if each.contender == TUTORIAL else fraction(ours.median / their.median)
+            row += [f"{ours.median:.0f} / {max(ours.values):.0f} ms", ratio]
+        table.add_row(*row)
+    return table
+
+
 def machine() -> dict[str, Any]:
     """What the benchmark runs on, without which its times say little."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -60,7 +79,11 @@ def machine() -> dict[str, Any]:
 
 
 def to_json(
-    measures: Sequence[Measure], curve: Sequence[Claims], repetitions: int, versions: Mapping[str, str]
+    measures: Sequence[Measure],
+    curve: Sequence[Claims],
+    found: Sequence[Failovers],
+    repetitions: int,
+    versions: Mapping[str, str],
 ) -> dict[str, Any]:
     """All results as plain data."""
     return {
@@ -70,4 +93,5 @@ def to_json(
         "versions": dict(versions),
         "measures": [m.to_json() for m in measures],
         "curve": [c.to_json() for c in curve],
+        "failovers": [f.to_json() for f in found],
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the benchmark runs on: the lab, the cluster that the playbook builds in it, and the baselines."""
+"""What the benchmark runs on: the lab, the clusters that the playbook builds in it, and the baselines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lab.topology import API_ADDRESS
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "bench"
 NODE = "n3"
-"""The node on which everything is timed. It is out of the cluster by then."""
+"""The node on which the mover is timed. It is out of the cluster by then."""
 AWAY = "n1"
 """Where addresses are in the cloud before each claim."""
 AGENT = "/usr/lib/ocf/resource.d/cloudvip/vips"
@@ -181,28 +181,30 @@ def eighth_of_a_core() -> Iterator[int]:
         group.rmdir()
 
 
-class Rig:
-    """The lab with a cluster that holds a group of 32 VIPs, and beside it the node that is timed."""
+def assign_argv(vnic_id: str, address: str) -> list[str]:
+    """The command that moves a VIP by Oracle's CLI, as the scripts around that CLI do."""
+    return [
+        CLI, "network", "vnic", "assign-private-ip", "--vnic-id", vnic_id,
+        "--ip-address", address, "--unassign-if-already-assigned",
+    ]  # fmt: skip
+
+
+class Bed:
+    """The lab, and what is done to it by all that is measured there."""
 
     def __init__(self) -> None:
         CACHE.mkdir(parents=True, exist_ok=True)
         self.control = Control()
-        self.one: Address
-        self.many: list[Address] = []
 
-    def build(self) -> None:
-        """A fresh lab, and the cluster in it. Raises BenchError."""
+    def fresh(self) -> None:
+        """A lab with bare nodes. Raises BenchError."""
         # A lab of another topology is replaced, and that is as fresh as it gets.
         used = self._topology() == "bench"
         host("lab", "up", "--topology", str(ROOT / "bench" / "topology.yml"))
         if used:
             self.control.clear_faults()
             host("lab", "reset", "--fresh-cloud")
-        host("ansible-playbook", "site.yml", "-i", "bench/inventory", log=CACHE / "playbook.log")
-        self.node = Node(NODE)
-        self.cluster = Node(AWAY)
-        # The cluster goes on with the other two, and nobody but the benchmark claims anything on this one.
-        self.node.sh("pcs cluster stop")
+        self._network = _administrator()
 
     def _topology(self) -> str | None:
         try:
@@ -210,13 +212,71 @@ class Rig:
         except LabError:
             return None
 
+    def play(self, inventory: str, *options: str) -> None:
+        """Run the playbook. Raises BenchError."""
+        host("ansible-playbook", "site.yml", "-i", f"bench/{inventory}", *options, log=CACHE / "playbook.log")
+
+    def install_cli(self, node: Node) -> str:
+        """Oracle's CLI from PyPI, on the node. Returns its version."""
+        release = version("oci-cli")
+        python = node.sh("python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])'").strip()
+        tree = CACHE / f"oci-cli-{release}-{python}"
+        if not tree.exists():
+            partial = Path(f"{tree}.partial")
+            if partial.exists():
+                shutil.rmtree(partial)
+            host(
+                sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(partial),
+                "--python-version", python, "--only-binary=:all:", f"oci-cli=={release}",
+            )  # fmt: skip
+            partial.rename(tree)
+        node.copy(tree, _SITE)
+        node.sh(f"cat > {CLI} && chmod 755 {CLI}", _CLI_SCRIPT.encode())
+        return release
+
+    def put_away(self, addresses: Sequence[Address]) -> None:
+        """Back to the VNICs on which they wait, in the cloud. Raises oci.exceptions.ServiceError."""
+        for each in addresses:
+            self._network.update_private_ip(each.id, oci.core.models.UpdatePrivateIpDetails(vnic_id=each.away))
+
+    def delivered(self) -> dict[str, str | None]:
+        """The VNIC that the cloud delivers each VIP to, by the VIP's OCID."""
+        return {p["id"]: p["vnic_id"] for p in self.control.raw_status()["private_ips"]}
+
+    @contextmanager
+    def latency(self, milliseconds: int, node: str) -> Iterator[None]:
+        """Every answer of the API to the node takes this much longer. The metadata service is as fast as ever."""
+        if milliseconds:
+            self.control.add_fault({"effect": "latency", "service": "api", "node": node, "latency_ms": milliseconds})
+        try:
+            yield
+        finally:
+            self.control.clear_faults()
+
+
+class Rig(Bed):
+    """The lab with a cluster that holds a group of 32 VIPs, and beside it the node that is timed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one: Address
+        self.many: list[Address] = []
+
+    def build(self) -> None:
+        """A fresh lab, and the cluster in it. Raises BenchError."""
+        self.fresh()
+        self.play("inventory")
+        self.node = Node(NODE)
+        self.cluster = Node(AWAY)
+        # The cluster goes on with the other two, and nobody but the benchmark claims anything on this one.
+        self.node.sh("pcs cluster stop")
+
     def prepare(self) -> None:
         """The benchmark's own VIPs, in the cloud and in the node's configuration: one, and 32 on three VNICs."""
         config = json.loads(self.node.sh(f"cat {CONFIG}"))
         (group,) = config["groups"].values()
         status = self.control.raw_status()
         vnics = {n["name"]: {v["interface"]: v for v in n["vnics"]} for n in status["nodes"]}
-        self._network = _administrator()
         vips = []
         # One more than the group has, with as many on each interface: the first is the group of one.
         for number, vip in enumerate([group["vips"][0], *group["vips"]]):
@@ -236,20 +296,7 @@ class Rig:
 
     def install_baselines(self) -> dict[str, str]:
         """Oracle's CLI from PyPI and the agent that uses it from Debian, on the node. Returns their versions."""
-        release = version("oci-cli")
-        python = self.node.sh("python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])'").strip()
-        tree = CACHE / f"oci-cli-{release}-{python}"
-        if not tree.exists():
-            partial = Path(f"{tree}.partial")
-            if partial.exists():
-                shutil.rmtree(partial)
-            host(
-                sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(partial),
-                "--python-version", python, "--only-binary=:all:", f"oci-cli=={release}",
-            )  # fmt: skip
-            partial.rename(tree)
-        self.node.copy(tree, _SITE)
-        self.node.sh(f"cat > {CLI} && chmod 755 {CLI}", _CLI_SCRIPT.encode())
+        release = self.install_cli(self.node)
         install = "apt-get install -qy --no-install-recommends resource-agents jq curl"
         self.node.sh(f"DEBIAN_FRONTEND=noninteractive {install}")
         agents = self.node.sh("dpkg-query -W -f '${Version}' resource-agents")
@@ -273,11 +320,7 @@ class Rig:
 
     def assign(self, cgroup: int = -1) -> Run:
         """What the agents that are scripts around Oracle's CLI do for a claim of one VIP."""
-        argv = [
-            CLI, "network", "vnic", "assign-private-ip", "--vnic-id", self.one.vnic_id,
-            "--ip-address", self.one.address, "--unassign-if-already-assigned",
-        ]  # fmt: skip
-        return self.node.time(argv, CLI_ENVIRONMENT, cgroup)
+        return self.node.time(assign_argv(self.one.vnic_id, self.one.address), CLI_ENVIRONMENT, cgroup)
 
     def ocivip_monitor(self) -> Run:
         """The recurring monitor of the agent that asks the cloud by Oracle's CLI, of one VIP. Raises BenchError."""
@@ -294,27 +337,12 @@ class Rig:
         self.node.sh(f"OCF_ROOT=/usr/lib/ocf OCF_RESKEY_group={group} {AGENT} stop")
         self.put_away([self.one] if group == "one" else self.many)
 
-    def put_away(self, addresses: Sequence[Address]) -> None:
-        """Back to the VNICs on which they wait, in the cloud. Raises oci.exceptions.ServiceError."""
-        for each in addresses:
-            self._network.update_private_ip(each.id, oci.core.models.UpdatePrivateIpDetails(vnic_id=each.away))
-
     def check_claimed(self, addresses: Sequence[Address]) -> None:
         """Raises BenchError unless the cloud delivers all of them to the node: a claim that did nothing is not fast."""
-        here = {p["id"]: p["vnic_id"] for p in self.control.raw_status()["private_ips"]}
+        here = self.delivered()
         wrong = [a.address for a in addresses if here[a.id] != a.vnic_id]
         if wrong:
             raise BenchError(f"claimed without an error, but not delivered to {NODE}: {', '.join(wrong)}")
-
-    @contextmanager
-    def latency(self, milliseconds: int) -> Iterator[None]:
-        """Every answer of the API to the timed node takes this much longer. The metadata service is as fast as ever."""
-        if milliseconds:
-            self.control.add_fault({"effect": "latency", "service": "api", "node": NODE, "latency_ms": milliseconds})
-        try:
-            yield
-        finally:
-            self.control.clear_faults()
 
     def audit_off(self) -> None:
         """Take the audit out of the cluster's operations. Returns when the cluster has done so."""

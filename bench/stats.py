@@ -67,8 +67,8 @@ class Measure:
 
 
 def fraction(value: float) -> str:
-    """A quotient as people say it: 1/8 rather than 0.125."""
-    return f"1/{1 / value:.3g}" if 0 < value < 1 else f"{value:.3g} x"
+    """A quotient as people say it: 1/8 rather than 0.125, but 0.75 x."""
+    return f"1/{1 / value:.3g}" if 0 < value <= 0.5 else f"{value:.3g} x"
 
 
 def calls(events: Iterable[Mapping[str, Any]], nodes: Iterable[str], since: int, until: int) -> list[Mapping[str, Any]]:

@@ -62,8 +62,8 @@ def test_the_latency_goes_with_a_measure_that_fails(monkeypatch: pytest.MonkeyPa
     bench.control = control
 
     def measure() -> None:
-        with bench.latency(150):
-            assert [f["latency_ms"] for f in control.active] == [150]
+        with bench.latency(150, "n2"):
+            assert [(f["latency_ms"], f["node"]) for f in control.active] == [(150, "n2")]
             raise BenchError("no claim")
 
     with pytest.raises(BenchError, match="no claim"):

@@ -49,7 +49,10 @@ def test_json_has_every_value_and_the_verdict() -> None:
     assert (data["value"], data["limit"], data["ok"]) == (0.25, 0.25, True)
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.125, "1/8"), (1 / 31.44, "1/31.4"), (1.6, "1.6 x"), (1, "1 x")])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.125, "1/8"), (1 / 31.44, "1/31.4"), (0.5, "1/2"), (0.75, "0.75 x"), (1.6, "1.6 x"), (1, "1 x")],
+)
 def test_fractions_as_people_say_them(value: float, text: str) -> None:
     assert fraction(value) == text
 
