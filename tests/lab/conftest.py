@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -31,8 +32,12 @@ T = TypeVar("T")
 # What needs bare nodes comes first, so that the cluster is built once.
 _ORDER = [
     "lifecycle", "cloud_semantics", "adoption", "playbook", "permissions", "pods", "failover", "failures", "outages",
-    "campaign", "sdk_and_cli", "pair", "pair_failures",
+    "campaign", "sdk_and_cli", "engine_switch", "keepalived", "network_managers", "pair", "pair_failures",
+    "keepalived_pair",
 ]  # fmt: skip
+# What the playbook is told beyond the lab's inventories, which are for Pacemaker.
+ENGINES = {"pacemaker": (), "keepalived": ("-e", "cloudvip_engine=keepalived")}
+KEEPALIVED = ENGINES["keepalived"]
 _RECAP = re.compile(r"^(\S+)\s*: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
 
@@ -42,6 +47,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--outage", type=int, default=10, help="seconds that an outage of the cloud's services lasts")
+    parser.addoption("--flaps", type=int, default=100, help="how many random flaps of VRRP adverts there are")
+    parser.addoption("--seed", type=int, help="draw what is random from this seed (default: a new one each time)")
 
 
 @pytest.fixture
@@ -49,6 +56,33 @@ def outage(request: pytest.FixtureRequest) -> int:
     """How long an outage lasts, in seconds."""
     seconds: int = request.config.getoption("--outage")
     return seconds
+
+
+@pytest.fixture
+def flaps(request: pytest.FixtureRequest) -> int:
+    """How many flaps there are to be."""
+    count: int = request.config.getoption("--flaps")
+    return count
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """What random things are drawn from. A test that fails shows it."""
+    given: int | None = request.config.getoption("--seed")
+    seed = secrets.randbelow(1_000_000) if given is None else given
+    sys.stdout.write(f"seed {seed}\n")
+    return seed
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Writes a line for whoever watches the tests, those that pass too."""
+
+    def tell(line: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{line}\n")
+
+    return tell
 
 
 def wait_until(what: str, probe: Callable[[], T], seconds: float = 30) -> T:
@@ -82,7 +116,7 @@ class Lab:
 
     def __init__(self) -> None:
         self.control = Control()
-        # The inventory whose cluster stands, as far as the tests know.
+        # What the playbook was given for the cluster that stands, as far as the tests know.
         self.standing = ""
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -106,13 +140,20 @@ class Lab:
         self.control.clear_faults()
         self.run("reset", "--fresh-cloud")
 
-    def cluster(self, topology: str, inventory: str) -> None:
-        """The cluster of an inventory, built from bare nodes unless it stands already."""
-        if self.standing != inventory:
+    def cluster(self, topology: str, inventory: str, engine: str = "pacemaker") -> None:
+        """The cluster of an inventory, built with that engine from bare nodes unless it stands already."""
+        wanted = " ".join([inventory, *ENGINES[engine]])
+        if self.standing != wanted:
             self.up(topology)
             self.reset()
-            self.converge(inventory)
-            self.standing = inventory
+            self.converge(inventory, *ENGINES[engine])
+            self.standing = wanted
+
+    def netns(self, node: str) -> Path:
+        """The network namespace of a node, until its power goes: a way to look into it without asking it."""
+        argv = ["podman", "--runtime", "runc", "inspect", paths.container(node), "--format", "{{.State.Pid}}"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+        return podman.netns(int(done.stdout))
 
     def sh(self, node: str, command: str, *, check: bool = True) -> str:
         """Run a shell command on a node as root. Returns its standard output."""

@@ -6,14 +6,20 @@ from __future__ import annotations
 import functools
 import json
 import re
+import socket
 import time
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import pytest
+from pyroute2 import IPRoute
 
+from lab import engines
 from lab.campaign import Observer
 from lab.control import Act, Direction
+from lab.fabric import ns
 from lab.probe import IN_FLIGHT_NS, NS_PER_S, Measurement, Probe, analyse, plan_targets
+from lab.shell import exec_in
 from tests.lab.conftest import Lab, wait_until
 
 GROUP = "main"
@@ -93,13 +99,21 @@ class Scene:
         self.control.nemesis(act, node, interface=interface, direction=direction)
 
     def move(self, to: str | None = None) -> None:
-        """Have the cluster move the group, to a given node or to any other."""
+        """Have the cluster move the group to any other node; Pacemaker also to a given one."""
+        holder = self.holder
+        if engines.running(holder, exec_in) == "keepalived":
+            assert to is None
+            # The next one by priority takes over, and keeps it.
+            self.sh(holder, "systemctl restart keepalived")
+            return
         self._moved = True
         where = f" --node {to}" if to else ""
-        self.sh(self.holder, f"crm_resource --resource {RESOURCE} --move{where}")
+        self.sh(holder, f"crm_resource --resource {RESOURCE} --move{where}")
 
     def settle(self) -> None:
-        """Take back what a move said about where the group is to be."""
+        """Take back what a move has told Pacemaker about where the group is to be."""
+        if not self._moved:
+            return
         broken = {node for _, node, _ in self._heal}
         node = next(n for n in self.nodes if n not in broken)
         self.sh(node, f"crm_resource --resource {RESOURCE} --clear")
@@ -111,8 +125,7 @@ class Scene:
         for act, node, interface in reversed(self._heal):
             self.control.nemesis(act, node, interface=interface)
         self._heal.clear()
-        if self._moved:
-            self.settle()
+        self.settle()
 
     def sh(self, node: str, command: str, *, check: bool = True) -> str:
         return self.lab.sh(node, command, check=check)
@@ -120,7 +133,7 @@ class Scene:
     def agent(
         self, node: str, action: str, *, level: int = 0, every: int = 0, timeout: int = 30, wrapper: str = ""
     ) -> Answer:
-        """Run an action of the resource agent as the cluster would. `every`, `timeout`: seconds."""
+        """Run an action of the resource agent as Pacemaker would. `every`, `timeout`: seconds."""
         settings = {
             "OCF_ROOT": "/usr/lib/ocf",
             "OCF_RESKEY_group": GROUP,
@@ -136,7 +149,7 @@ class Scene:
         return Answer(int(code[1]), text[: code.start()], time.monotonic() - began)
 
     def audit(self, node: str) -> Answer:
-        """The cluster's audit, now: as if none had been for a while."""
+        """Pacemaker's audit, now: as if none had been for a while."""
         self.sh(node, f"rm -f {AUDIT}")
         return self.agent(node, "monitor", level=10, every=60)
 
@@ -201,12 +214,25 @@ class Scene:
                 ends.append(outage.end)
         return max(0, max(ends, default=since) - since) / NS_PER_S
 
+    def outages(self, since: int) -> dict[str, float]:
+        """Target to its longest outage from `since` (monotonic ns) on, in ms; to be asked when all answer."""
+        return {
+            name: max((o.ms for o in m.outages if o.start >= since), default=0.0)
+            for name, m in self._measured().items()
+        }
+
     def events(self, kind: str, since: int | None = None) -> list[dict[str, Any]]:
         return [e for e in self.control.events(since or self.since) if e["kind"] == kind]
 
     def moves(self, since: int | None = None) -> list[str]:
         """Where the data plane was turned to, one for each address and time."""
         return [str(e["port"]) for e in self.events("moved", since)]
+
+    def stays(self, seconds: float) -> None:
+        """Insist that nothing moves for so long."""
+        since = time.monotonic_ns()
+        time.sleep(seconds)
+        assert self.moves(since) == []
 
     def claims_of(self, node: str, since: int) -> list[dict[str, Any]]:
         """A node's requests that change something."""
@@ -222,5 +248,72 @@ class Scene:
         return {vip["cloud"] for vip in self.status(node).values()}
 
     def failures(self, node: str) -> str:
-        """The failed actions that the cluster remembers, in its words."""
+        """The failed actions that Pacemaker remembers, in its words."""
         return self.sh(node, "crm_mon --one-shot --exclude=all --include=failures,failcounts")
+
+    def vrrp(self, node: str) -> str | None:
+        """The state of the group's virtual router on a node, in keepalived's words."""
+        return (engines.Keepalived(exec_in).states(node) or {}).get(GROUP)
+
+    def journal(self, node: str, seconds: int) -> str:
+        """What keepalived and the mover have said of late."""
+        of = "--identifier=Keepalived_vrrp --identifier=cloudvip"
+        return self.sh(node, f"journalctl --no-pager --output=short-precise --since=-{seconds}s {of}", check=False)
+
+
+class Look(NamedTuple):
+    """The nodes that have the group at one moment: to which the cloud delivers it, which are master, which have all of
+    its addresses on their interfaces, and which have any."""
+
+    cloud: frozenset[str | None]
+    masters: frozenset[str]
+    whole: frozenset[str]
+    touched: frozenset[str]
+
+    @property
+    def agreed(self) -> bool:
+        """Whether all of these are the same one."""
+        return len(self.cloud) == 1 and self.cloud == self.masters == self.whole == self.touched
+
+
+class Watch:
+    """Looks at a group of keepalived's from outside, in milliseconds, and so at a frozen node too. Ends with a power
+    cut: a node that boots is another one to look at."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._nodes = {node: scene.lab.netns(node) for node in scene.nodes}
+        routers = json.loads(scene.sh(scene.nodes[0], f"cat {CONFIG}"))["vrrp"]
+        # On the loopback interface of whoever is master.
+        self._marker = f"192.0.2.{routers[GROUP]}"
+
+    def look(self) -> Look:
+        """Who has it now."""
+        vips = self._scene.vips.keys()
+        there = {node: _addresses(netns) for node, netns in self._nodes.items()}
+        holders = self._scene.lab.holders()
+        return Look(
+            frozenset(holders[vip] for vip in vips),
+            frozenset(n for n, addresses in there.items() if self._marker in addresses),
+            frozenset(n for n, addresses in there.items() if addresses >= vips),
+            frozenset(n for n, addresses in there.items() if not addresses.isdisjoint(vips)),
+        )
+
+    def agreed(self, what: str, within: float = 10.0, hold: float = 1.0) -> float:
+        """Wait until all agree, and go on to for `hold` seconds. Returns the seconds from now to when that began."""
+        asked = time.monotonic()
+        since: float | None = None
+        while True:
+            now, look = time.monotonic(), self.look()
+            since = (now if since is None else since) if look.agreed else None
+            if since is not None and now - since >= hold:
+                return since - asked
+            if since is None and now - asked > within:
+                said = "\n".join(f"{n}:\n{self._scene.journal(n, 30)}" for n in self._scene.nodes)
+                pytest.fail(f"{what}: no agreement within {within:.0f} s: {look}\n{said}")
+            time.sleep(0.05)
+
+
+def _addresses(netns: Path) -> set[str]:
+    with ns.enter(netns), IPRoute() as inside:
+        return {message.get_attr("IFA_LOCAL") for message in inside.get_addr(family=socket.AF_INET)}
