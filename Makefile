@@ -16,7 +16,7 @@ help:
 	@echo 'make demo      build a cluster on an emulated cloud, cut the power of its active node, watch the VIPs come back'
 	@echo 'make test      lint, unit tests, and the end-to-end tests in the lab'
 	@echo 'make test-all  the same with the known failures one by one, outages, and every release (an hour)'
-	@echo 'make bench     the mover against the OCI CLI and ocivip, in the lab (10 minutes; BENCH=--help for options)'
+	@echo 'make bench     against the OCI CLI, ocivip and a tutorial, in the lab (15 minutes; BENCH=--help for options)'
 	@echo 'make campaign  five-minute outages, then random faults (hours; COUNT=50: so many, SEED=7: the same again)'
 	@echo 'make down      remove the lab'
 	@echo 'also: setup lint unit lab-test reference format'

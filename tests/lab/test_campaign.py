@@ -28,6 +28,7 @@ def strike(cluster: Lab, seed: int, evidence: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", [20])
+@pytest.mark.long
 def test_after_each_of_some_random_faults_the_cluster_is_well_by_itself(
     cluster: Lab, seed: int, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def test_the_holder_fails_and_the_vips_are_back_on_another_node(lab: Lab, kind: 
     assert {v["holder_moved"] for v in report["vips"]}.isdisjoint({v["holder_before"] for v in report["vips"]})
 
 
+@pytest.mark.long
 def test_ten_power_cuts_in_a_row(lab: Lab) -> None:
     reports = [lab.drill("kill") for _ in range(10)]
     for report in reports:

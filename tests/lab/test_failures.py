@@ -220,7 +220,7 @@ def test_09_what_could_not_start_anywhere_starts_by_itself_when_it_can(scene: Sc
     assert scene.back_after(ready) < 15
 
 
-@pytest.mark.parametrize("effect", ["status", "hang"])
+@pytest.mark.parametrize("effect", ["status", pytest.param("hang", marks=pytest.mark.long)])
 def test_10_a_takeover_needs_no_metadata_service_and_no_federation(cluster: Lab, effect: str) -> None:
     with Scene(cluster) as scene:
         next_one = scene.others[0]
@@ -258,6 +258,7 @@ def test_12_one_call_of_a_move_fails_and_the_move_is_complete_all_the_same(
     assert "start" not in scene.failures(new)
 
 
+@pytest.mark.long
 def test_12_a_vip_that_cannot_be_claimed_is_reported_and_harms_no_other(cluster: Lab) -> None:
     with Scene(cluster) as scene:
         holder = scene.holder
@@ -322,7 +323,7 @@ def test_14_an_expired_token_is_replaced_during_the_takeover(scene: Scene) -> No
     assert "start" not in scene.failures(new)
 
 
-@pytest.mark.parametrize("effect", ["status", "drop"])
+@pytest.mark.parametrize("effect", ["status", pytest.param("drop", marks=pytest.mark.long)])
 def test_15_a_takeover_needs_no_dns(cluster: Lab, effect: str) -> None:
     look = f"timeout 3 getent hosts {ENDPOINT}"
     with Scene(cluster) as scene:
@@ -349,7 +350,7 @@ def test_15_an_open_connection_is_reset_by_the_new_holder(scene: Scene) -> None:
             connection.recv(1)
 
 
-@pytest.mark.parametrize("interface", ["ens3", "ens5", "ens6"])
+@pytest.mark.parametrize("interface", ["ens3", pytest.param("ens5", marks=pytest.mark.long), "ens6"])
 def test_more_any_vnic_that_loses_its_link_moves_the_group(cluster: Lab, interface: str) -> None:
     report = cluster.drill("linkdown", "--interface", interface)
     check(report)

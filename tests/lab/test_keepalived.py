@@ -94,7 +94,18 @@ def test_a_vip_comes_and_goes_and_the_others_lose_no_packet(cluster: Lab) -> Non
 # -- the master is lost ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["kill", "stop", "freeze", "hang", "partition", "linkdown", "move"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "kill",
+        "stop",
+        pytest.param("freeze", marks=pytest.mark.long),
+        "hang",
+        pytest.param("partition", marks=pytest.mark.long),
+        "linkdown",
+        "move",
+    ],
+)
 def test_the_master_fails_and_the_vips_are_back_on_another_node(cluster: Lab, kind: str) -> None:
     report = cluster.drill(kind)
     check(report)
@@ -127,6 +138,7 @@ def test_an_interface_of_the_master_goes_down_and_the_vips_stay_where_they_went(
     assert scene.holder == new
 
 
+@pytest.mark.long
 def test_with_a_preempt_delay_the_vips_go_back_to_the_node_that_is_preferred(cluster: Lab) -> None:
     cluster.converge(INVENTORY, *KEEPALIVED, "-e", json.dumps({"keepalived_preempt_delay": 3}))
     try:
@@ -196,6 +208,7 @@ def test_an_address_that_is_removed_by_hand_is_put_back_without_a_move(scene: Sc
     assert scene.moves() == []
 
 
+@pytest.mark.long
 def test_an_address_that_is_moved_away_in_the_cloud_comes_back_to_the_master(scene: Scene) -> None:
     holder, thief = scene.holder, scene.others[0]
     vnic = next(v.vnic_id for v in scene.control.status().node(thief).vnics if v.interface == "ens5")

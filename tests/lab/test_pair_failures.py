@@ -36,6 +36,7 @@ def scene(pair: Lab) -> Iterator[Scene]:
         yield scene
 
 
+@pytest.mark.long
 def test_05_both_halves_of_a_split_claim_and_it_does_not_become_a_fight(scene: Scene) -> None:
     old, new = scene.holder, scene.others[0]
     scene.hit("partition", old)

@@ -145,6 +145,16 @@ def test_adverts_of_another_master_that_come_all_the_time_do_not_become_as_many_
     assert 20 <= checks <= 26
 
 
+@pytest.mark.parametrize("words", [300, 310, 320, 330, 340])
+def test_what_was_taken_in_the_last_of_many_flaps_is_taken_back_as_soon(holder: World, words: int) -> None:
+    for _ in range(words):
+        holder.keeping.contest(holder.now)
+        holder.pass_time(0.1)
+    holder.elsewhere = True
+
+    assert times(holder.pass_time(5), Task.CLAIM)[0] <= 1.0
+
+
 def test_two_masters_that_do_not_see_each_other_do_not_fight(holder: World) -> None:
     """The other half takes back whatever this one takes."""
     claims = 0

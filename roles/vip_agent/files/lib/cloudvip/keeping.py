@@ -9,8 +9,8 @@ MONITOR_EVERY = 5.0
 AUDIT_EVERY = 30.0
 # After a takeover or a flap the other node's last request may still be on its way, for as long as a call may take.
 _SETTLE = (0.0, 1.0, 3.0, 9.0)
-# While the other node goes on advertising, which it does several times a second, looks are at least so far apart; it
-# may do so for hours, and is looked at more rarely then.
+# While the other node goes on advertising, which it does several times a second, looks are at least so far apart. It
+# may do so for hours, and from then on is looked at more rarely.
 _PAUSE, _LONG_PAUSE, _LONG = 1.0, 5.0, 15.0
 _LONGEST_RETRY = 5.0
 # Two halves of a split pair are both master and both right. Each may take the group back once; then it is left where it
@@ -68,9 +68,14 @@ class Keeping:
             self._episode = now
         self._contested = self._settling = now
         self._taken_back = False
-        soonest = max(now, self._checked + self._pause(now))
-        task = Task.CLAIM if Task.CLAIM in self._due else Task.CHECK
-        self._due[task] = min(self._due.get(task, soonest), soonest)
+        at = max(now, self._checked + _PAUSE)
+        if Task.CLAIM in self._due:
+            self._due[Task.CLAIM] = min(self._due[Task.CLAIM], at)
+        elif now - self._episode < _LONG:
+            self._due[Task.CHECK] = at
+        else:
+            # Put off by each further word, but not for ever, and soon done when the words cease.
+            self._due[Task.CHECK] = max(at, min(self._checked + _LONG_PAUSE, now + _PAUSE))
 
     def next(self) -> Optional[Tuple[float, Task]]:
         """What is to be done next, and when; None if nothing is."""
@@ -124,10 +129,6 @@ class Keeping:
             return
         later = [self._settling + offset for offset in _SETTLE if self._settling + offset > now]
         if later:
-            self._due[Task.CHECK] = max(later[0], now + self._pause(now))
+            self._due[Task.CHECK] = max(later[0], now + _PAUSE)
         else:
             self._settling = None
-
-    def _pause(self, now: float) -> float:
-        long = now - self._contested < _PAUSE and now - self._episode >= _LONG
-        return _LONG_PAUSE if long else _PAUSE
