@@ -165,9 +165,9 @@ def probe(
         running = Probe(targets, interval_ms=every * 1000)
         with running, _stderr.status(f"probing {', '.join(t.name for t in targets)}"):
             stop.wait(seconds)
+        measured = {t: running.measure(t) for t in targets}
     except LabError as error:
         _fail(error)
-    measured = {t: running.measure(t) for t in targets}
     if as_json:
         _print_json({"targets": [measurement_to_json(t, m) for t, m in measured.items()]})
     else:

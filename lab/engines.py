@@ -177,6 +177,9 @@ def _vrrp_problems(states: Mapping[str, Mapping[str, str] | None]) -> Iterator[s
             if state == "FAULT":
                 yield f"{node}: {instance} is in state FAULT"
     for instance in sorted({i for instances in states.values() for i in instances or ()}):
+        for node, instances in states.items():
+            if instances is not None and instance not in instances:
+                yield f"{node}: {instance} has no state"
         masters = [n for n, instances in states.items() if instances and instances.get(instance) == "MASTER"]
         if len(masters) != 1:
             yield f"{instance} is MASTER on {', '.join(masters) or 'no node'}"

@@ -124,15 +124,9 @@ def agent_config(
             }
             for group in model["groups"]
         },
-        **_vrrp(model),
+        # Whatever the engine: this is written before the one that has decided so far has ended.
+        "vrrp": {group["name"]: group["virtual_router_id"] for group in model["groups"]},
     }
-
-
-def _vrrp(model: Mapping[str, Any]) -> dict[str, Any]:
-    """By which virtual router keepalived decides about each group, where it does."""
-    if model["engine"] != "keepalived":
-        return {}
-    return {"vrrp": {group["name"]: group["virtual_router_id"] for group in model["groups"]}}
 
 
 def _vip_problems(vip: Mapping[str, Any], seen: Mapping[str, Any], group: Mapping[str, Any], node: str) -> list[str]:
@@ -160,7 +154,14 @@ def _vip_problems(vip: Mapping[str, Any], seen: Mapping[str, Any], group: Mappin
 
 def vip_unsettled(status: Mapping[str, Any], model: Mapping[str, Any], node: str) -> list[str]:
     """What one node's ``cloudvip status --json`` says that is not as it should be."""
-    problems: list[str] = []
+    known = {group["name"] for group in model["groups"]}
+    problems = [
+        f"{node}: {entry['interface']} has {entry['address']} of group {name}, which is no longer configured"
+        for name, group in status["groups"].items()
+        if name not in known
+        for entry in group["vips"]
+        if entry["local"] == "here"
+    ]
     for group in model["groups"]:
         seen_group = status["groups"].get(group["name"])
         if seen_group is None:

@@ -142,7 +142,7 @@ class Settings:
     :param pods: the value of ``cloudvip_pods``
     :param vnics: node -> ``cloudvip_vnic`` fact; None checks only what can be checked without connecting to a node.
     :param checks: the value of ``cloudvip_checks``
-    :param virtual_router_ids: the value of ``cloudvip_virtual_router_ids``, of which keepalived alone has a use
+    :param virtual_router_ids: the value of ``cloudvip_virtual_router_ids``, which only keepalived needs
     :param predicted: nodes may be without the VNIC of a POD, as in check mode; one that no node has is left out
     :param others: further variables, by name, that are searched for placeholders.
     """
@@ -440,8 +440,6 @@ def _virtual_router_ids(vips: Sequence[Vip], complete: bool, settings: Settings,
     :param complete: whether all VIPs could be read, so that what they do not name is no group
     """
     ids = {vip.group: _derived_id(settings.cluster, vip.group) for vip in vips if vip.state == "present"}
-    if settings.engine != "keepalived":
-        return ids
     given = {} if settings.virtual_router_ids is None else settings.virtual_router_ids
     if not isinstance(given, Mapping):
         problems.add("cloudvip_virtual_router_ids", given, "a mapping of VIP groups to whole numbers")
@@ -456,6 +454,8 @@ def _virtual_router_ids(vips: Sequence[Vip], complete: bool, settings: Settings,
             ids[group] = number
         elif complete and group not in known:
             problems.add(variable, value, f"one of the groups {', '.join(known)}{suggest(group, known)}")
+    if settings.engine != "keepalived":
+        return ids
     owners: dict[int, str] = {}
     for group, number in ids.items():
         owner = owners.setdefault(number, group)

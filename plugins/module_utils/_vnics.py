@@ -275,6 +275,9 @@ def read_host(run: Run = _run, config_file: str = CONFIG_FILE) -> Host:
     """
     managers = [m for m in NETWORK_MANAGERS if run(["systemctl", "is-active", f"{m}.service"]).strip() == "active"]
     links = run(["networkctl", "--no-pager", "--all", "status"]) if NETWORKD in managers else ""
+    if NETWORKD in managers and not links.strip():
+        # Without it a restart of systemd-networkd would take VIPs off, and nobody would know before.
+        raise NodeError("networkctl status: no output: expected what systemd-networkd, which runs, configures")
     return Host(
         interfaces=interfaces_by_mac(),
         addresses=addresses_by_interface(run(["ip", "-json", "-4", "address", "show"])),

@@ -214,10 +214,9 @@ def test_a_vnic_that_is_yet_to_be_attached_changes_nothing_for_the_other_nodes()
 
 
 def test_the_node_learns_by_which_virtual_router_keepalived_decides() -> None:
-    config = agent_config({**MODEL, "engine": "keepalived"}, "vr1", VNICS, PRIVATE_IPS, OCI)
+    config = agent_config(MODEL, "vr1", VNICS, PRIVATE_IPS, OCI)
 
     assert config["vrrp"] == parse(config, "config.json").vrrp == {"main": 77}
-    assert "vrrp" not in agent_config(MODEL, "vr1", VNICS, PRIVATE_IPS, OCI)
 
 
 def test_an_unknown_node_is_refused() -> None:
@@ -329,6 +328,16 @@ def test_an_address_that_is_no_longer_configured_has_to_be_gone() -> None:
     entry = {**data["groups"]["main"]["vips"][0], "address": "10.0.0.9", "wanted": False}
     data["groups"]["main"]["vips"].append(entry)
     assert vip_unsettled(data, MODEL, "vr1") == ["vr1: ens3 has 10.0.0.9, which is no longer configured"]
+
+    entry["local"] = "elsewhere"
+    assert vip_unsettled(data, MODEL, "vr1") == []
+
+
+def test_a_group_that_is_no_longer_configured_has_to_be_gone() -> None:
+    data = status("vr1", "vr1")
+    entry = {**data["groups"]["main"]["vips"][0], "address": "10.0.0.8", "wanted": False}
+    data["groups"]["old"] = {"vips": [entry]}
+    assert vip_unsettled(data, MODEL, "vr1") == ["vr1: ens3 has 10.0.0.8 of group old, which is no longer configured"]
 
     entry["local"] = "elsewhere"
     assert vip_unsettled(data, MODEL, "vr1") == []

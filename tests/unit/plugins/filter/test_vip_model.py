@@ -168,7 +168,7 @@ def test_a_bad_virtual_router_id_is_refused(ids: dict[str, Any], expected: str) 
     vips = [POD1, {**POD2, "group": "old", "state": "absent"}]
 
     assert problems(*vips, engine="keepalived", virtual_router_ids=ids) == [expected]
-    assert problems(*vips, virtual_router_ids=ids) == []
+    assert problems(*vips, virtual_router_ids=ids) == [expected]
 
 
 @pytest.mark.parametrize("ids", [None, {"old": 91}])

@@ -152,8 +152,17 @@ def test_a_node_that_fails_a_check_holds_nothing() -> None:
         "fall": "4",
         "rise": "5",
     }
-    assert all(list(found[f"vrrp_instance {name}"]["track_script"]) == ["web"] for name in ("main", "other"))
-    assert "track_script" not in main()
+    assert all(
+        list(found[f"vrrp_instance {name}"]["track_script"]) == ["cloudvip_consumer", "web"]
+        for name in ("main", "other")
+    )
+
+
+def test_a_node_without_the_consumer_holds_nothing() -> None:
+    script = conf(model())["vrrp_script cloudvip_consumer"]["script"]
+
+    assert script == '"/bin/systemctl is-active --quiet cloudvip-vrrp.service"'
+    assert list(main()["track_script"]) == ["cloudvip_consumer"]
 
 
 def test_checks_run_without_rights() -> None:

@@ -31,7 +31,7 @@ class ObservedClock(FakeClock):
 def test_a_node_that_runs_did_not_stand_still() -> None:
     clock = FakeClock()
 
-    with Pulse(clock) as pulse:
+    with Pulse(clock, 1.0) as pulse:
         clock.frozen += 0.9
         assert pulse.stalled() == ""
 
@@ -39,7 +39,7 @@ def test_a_node_that_runs_did_not_stand_still() -> None:
 def test_a_freeze_is_noticed_by_the_first_who_asks() -> None:
     clock = FakeClock()
 
-    with Pulse(clock) as pulse:
+    with Pulse(clock, 1.0) as pulse:
         clock.frozen += 31
         assert pulse.stalled() == "this node stood still for 31 s"
         assert pulse.stalled() == "this node stood still for 31 s"
@@ -48,7 +48,7 @@ def test_a_freeze_is_noticed_by_the_first_who_asks() -> None:
 def test_a_freeze_that_nobody_asked_about_is_not_forgotten() -> None:
     clock = ObservedClock()
 
-    with Pulse(clock) as pulse:
+    with Pulse(clock, 1.0) as pulse:
         clock.wait_for_reads(1)
         clock.frozen += 31
         clock.wait_for_reads(3)
@@ -58,7 +58,7 @@ def test_a_freeze_that_nobody_asked_about_is_not_forgotten() -> None:
 def test_many_short_waits_are_not_one_freeze() -> None:
     clock = ObservedClock()
 
-    with Pulse(clock) as pulse:
+    with Pulse(clock, 1.0) as pulse:
         for _ in range(3):
             clock.frozen += 0.8
             clock.wait_for_reads(1)
@@ -67,7 +67,7 @@ def test_many_short_waits_are_not_one_freeze() -> None:
 
 def test_time_before_the_claim_does_not_count() -> None:
     clock = FakeClock()
-    pulse = Pulse(clock)
+    pulse = Pulse(clock, 1.0)
     clock.frozen += 31
 
     with pulse:

@@ -36,6 +36,8 @@ class World:
             self.failures -= 1
             self.held = self.failures < 0
             self.keeping.claimed(self.now, self.held)
+        elif task is Task.RELEASE:
+            self.keeping.released(self.now, success=True)
         elif task is Task.CHECK:
             self.keeping.checked(self.now, self.elsewhere)
         elif task is Task.MONITOR:
@@ -179,6 +181,24 @@ def test_a_group_that_was_let_go_is_tried_again_when_the_other_half_may_be_gone(
     holder.elsewhere = False
 
     assert len(times(holder.pass_time(600), Task.CLAIM)) == 1
+
+
+def test_a_group_that_is_lost_again_much_later_is_taken_back_at_once(holder: World) -> None:
+    for _ in range(2):
+        holder.elsewhere = True
+        holder.pass_time(30)
+        holder.elsewhere = False
+        holder.pass_time(3600)
+    holder.elsewhere = True
+
+    assert len(times(holder.pass_time(31), Task.CLAIM)) == 1
+
+
+def test_a_release_that_failed_is_tried_again(holder: World) -> None:
+    holder.keeping.demote(holder.now)
+    holder.keeping.released(holder.now, success=False)
+
+    assert holder.pass_time(60) == [(1.0, Task.RELEASE)]
 
 
 def test_what_a_person_released_is_claimed_again(holder: World) -> None:

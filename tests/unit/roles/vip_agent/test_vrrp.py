@@ -111,7 +111,7 @@ class Rig:
     def settle(self) -> None:
         """Hold the group until nothing but the regular looks is due, and the next of those in some time."""
         self.hear(MASTER)
-        until(self.held)
+        until(lambda: self.held() and self.next() is Task.CHECK)
         self.bench.clock.sleep(20)
         until(lambda: self.next() is Task.MONITOR)
         self.bench.clock.sleep(2)
@@ -234,6 +234,31 @@ def test_a_holder_whose_claim_is_only_renewed_keeps_what_it_has(rig: Rig) -> Non
     until(lambda: any("400" in line for line in rig.bench.log.lines))
     assert rig.held()
     assert (rig.bench.run / "weight-main.json").read_text() == "0"
+
+
+def test_a_master_that_cannot_have_an_address_on_its_interface_gives_another_node_its_turn(rig: Rig) -> None:
+    rig.open()
+    rig.settle()
+    rig.bench.ip.missing.add("ens5")
+
+    rig.bench.clock.sleep(5)
+    rig.hear(CONTESTED)
+
+    until(lambda: 2.0 in rig.bench.clock.sleeps)
+
+
+def test_addresses_that_could_not_be_taken_off_are_taken_off_later(rig: Rig) -> None:
+    rig.open()
+    rig.settle()
+    rig.bench.ip.stuck.add(POD1["address"])
+    rig.hear(BACKUP)
+    assert rig.bench.has(POD1["address"])
+    rig.bench.ip.stuck.clear()
+
+    rig.bench.clock.sleep(1)
+    rig.hear(CONTESTED)
+
+    until(lambda: not rig.bench.has(POD1["address"]))
 
 
 def test_what_another_master_took_is_taken_back_when_it_has_given_way(rig: Rig) -> None:

@@ -2,6 +2,7 @@
 """The command `cloudvip`, for people, the playbook and the timer."""
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -34,6 +35,9 @@ The cluster decides where a group is. `claim` and `release` are for a node whose
 _MANAGED = """cloudvip: the cluster manages group {0} as resource {1} and does not learn of this.
   {2}
   To move the group for good: crm_resource --move --resource {1} --node NODE (--clear undoes the constraint).
+"""
+_ELECTED = """cloudvip: keepalived decides where group {0} is, and the master takes it back within half a minute.
+  To move the group: systemctl restart keepalived, on the master. A node that is not has to release what it has claimed.
 """
 _AFTER_CLAIM = (
     "Unless it runs here already, the node where it runs lets go at its next audit, and the cluster starts it on a "
@@ -198,9 +202,13 @@ def _warn(group: str, consequence: str, errors: TextIO) -> None:
     try:
         found = re.search(rb"<primitive\b[^>]*\sid=\"([^\"]+)\"", process.run(query, timeout=5.0))
     except process.ProcessError:
-        return
+        found = None
     if found:
         errors.write(_MANAGED.format(group, found.group(1).decode("utf-8", "replace"), consequence))
+        return
+    with contextlib.suppress(process.ProcessError):
+        process.run(["systemctl", "is-active", "--quiet", "cloudvip-vrrp.service"], timeout=5.0)
+        errors.write(_ELECTED.format(group))
 
 
 def _finish(result: "Result", errors: TextIO) -> int:

@@ -50,11 +50,11 @@ class Pulse:
     """Notices that this node stood still. Use it as a context manager around what must not go on after that.
 
     A node that was frozen in mid-claim must not take the addresses from whoever took over meanwhile. Within `limit`
-    seconds nobody can have taken over: with its shortest timers the cluster takes longer to notice a silent node (token
-    1 s and consensus).
+    seconds nobody can have taken over: with its shortest timers the cluster takes longer to notice a silent node.
+    Pacemaker's token and consensus are 1.3 s then, and keepalived gives a master up after 0.5 s.
     """
 
-    def __init__(self, clock: Clock, limit: float = 1.0) -> None:
+    def __init__(self, clock: Clock, limit: float) -> None:
         self._clock = clock
         self._limit = limit
         self._last = clock.uptime()

@@ -52,7 +52,7 @@ class VnicInterface(NamedTuple):
 class Config(NamedTuple):
     """What the playbook wrote: the cloud, the VIP groups by name, and the interfaces that this node configures.
 
-    vrrp: the virtual router id of each group that keepalived decides about.
+    vrrp: the virtual router id of each group, for when keepalived decides about it.
     """
 
     oci: OciSettings
@@ -217,7 +217,7 @@ def parse(data: Any, where: str) -> Config:
         parsed[name] = Group(name, revision, tuple(_vip(vip) for vip in group.objects("vips")))
     # A configuration written by an earlier version has none.
     interfaces = top.objects("interfaces") if "interfaces" in top.names() else []
-    # Another engine's has none.
+    # A configuration written by an earlier version has none.
     routers = top.object("vrrp") if "vrrp" in top.names() else Reader({}, where)
     vrrp = {name: routers.number(name, 1, 255) for name in routers.names()}
     return Config(settings, parsed, tuple(_interface(interface) for interface in interfaces), vrrp)

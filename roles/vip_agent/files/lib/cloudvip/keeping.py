@@ -19,7 +19,7 @@ _YIELD = 600.0
 
 
 class Task(enum.Enum):
-    """Something to do, the most urgent first. RELEASE is put off only while the engines are being switched."""
+    """Something to do, the most urgent first. RELEASE is due when one has failed, or while the engines are switched."""
 
     RELEASE = "release"
     CLAIM = "claim"
@@ -39,7 +39,7 @@ class Keeping:
         self.generation = 0
         self._due: Dict[Task, float] = {}
         self._failures = 0
-        self._taken_back = False
+        self._taken_back = -_YIELD
         self._settling: Optional[float] = None
         self._contested = self._episode = self._checked = -_YIELD
 
@@ -48,7 +48,7 @@ class Keeping:
         self.generation += 1
         self.master = True
         self._failures = 0
-        self._taken_back = False
+        self._taken_back = -_YIELD
         self._due = {Task.MONITOR: now + MONITOR_EVERY, Task.AUDIT: now + AUDIT_EVERY}
         self._settling = now
         self._due[Task.CHECK if claimed else Task.CLAIM] = now
@@ -67,7 +67,7 @@ class Keeping:
         if now - self._contested > _SETTLE[-1]:
             self._episode = now
         self._contested = self._settling = now
-        self._taken_back = False
+        self._taken_back = -_YIELD
         at = max(now, self._checked + _PAUSE)
         if Task.CLAIM in self._due:
             self._due[Task.CLAIM] = min(self._due[Task.CLAIM], at)
@@ -86,6 +86,11 @@ class Keeping:
     def begin(self, task: Task) -> None:
         """It is being done, and not due any more."""
         self._due.pop(task, None)
+
+    def released(self, now: float, success: bool) -> None:
+        """A release has ended. Addresses that could not be taken off are tried again for as long as they have to go."""
+        if not success:
+            self._due[Task.RELEASE] = now + _PAUSE
 
     def claimed(self, now: float, success: bool) -> None:
         """A claim has ended."""
@@ -120,8 +125,9 @@ class Keeping:
 
     def _take_back(self, now: float) -> None:
         self._checked = now
-        self._due.setdefault(Task.CLAIM, now + (_YIELD if self._taken_back else 0.0))
-        self._taken_back = True
+        at = max(now, self._taken_back + _YIELD)
+        self._due.setdefault(Task.CLAIM, at)
+        self._taken_back = at
 
     def _look_again(self, now: float) -> None:
         self._checked = now

@@ -67,6 +67,8 @@ class Mover:
         self.log = log or Log()
         self.clock = clock or Clock()
         self._connect = connect
+        # Seconds that this node may stand still for and go on: see Pulse.
+        self.patience = 1.0
 
     def config(self) -> Config:
         """The configuration as it is now. Raises ConfigError."""
@@ -229,7 +231,7 @@ class Mover:
         deadline = Deadline(self.clock, seconds)
         fields: Dict[str, Any] = {}
         try:
-            with Pulse(self.clock) as pulse, self._wait(name, deadline, seconds / 2) as lock:
+            with Pulse(self.clock, self.patience) as pulse, self._wait(name, deadline, seconds / 2) as lock:
                 fields["waited_ms"] = self._ms(began) or ""
                 result = work(name, deadline, lambda: pulse.stalled() or lock.released() or overtaken(), fields)
                 result = self._unless_released(name, lock, result)
@@ -357,7 +359,7 @@ class Mover:
         counts: Dict[str, Any] = stored.get("reclaims", {})
         now = self.clock.now()
         fields: Dict[str, Any] = {}
-        with Pulse(self.clock) as pulse:
+        with Pulse(self.clock, self.patience) as pulse:
 
             def may_send() -> str:
                 return pulse.stalled() or (lock.released() if lock else "")

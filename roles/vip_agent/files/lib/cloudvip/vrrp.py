@@ -7,6 +7,7 @@ it then goes by is a marker, the one address that keepalived itself has for an i
 exactly while the instance is master.
 """
 
+import contextlib
 import os
 import re
 import select
@@ -36,6 +37,7 @@ _GRACE = 0.3
 # A keepalived that was killed leaves its markers behind; a new one has removed them when it has been there so long.
 _FRESH = 3.0
 _BEAT = 1.0
+_PATIENCE = 0.45
 # What keepalived adds to the priority of a group's instance stands in a file; so little is a fault. For so long: the
 # next node is master long before, and this one may be the only one there is.
 _WEIGHT = "weight-"
@@ -76,7 +78,7 @@ def handover(mover: Mover, seconds: float) -> None:
 
     Raises OSError.
     """
-    mover.state.write(_HANDOVER, {"until": mover.clock.now() + seconds})
+    mover.state.write(_HANDOVER, {"until": mover.clock.uptime() + seconds})
 
 
 class Keeper:
@@ -108,9 +110,14 @@ class Keeper:
         """This node is not master: release, unless somebody else takes over within `spare` seconds."""
         with self._changed:
             at_once = self.keeping.demote(self._now(), spare)
+            generation = self.keeping.generation
             self._changed.notify()
         if at_once and self._mover.state.has_claim(self._name):
-            self._mover.release(self._name)
+            success = self._mover.release(self._name).outcome is Outcome.SUCCESS
+            with self._changed:
+                if self.keeping.generation == generation:
+                    self.keeping.released(self._now(), success)
+                    self._changed.notify()
 
     def _now(self) -> float:
         return self._mover.clock.monotonic()
@@ -158,20 +165,23 @@ class Keeper:
         if task is Task.CHECK:
             return not self._held() or self._elsewhere()
         if task is Task.MONITOR:
-            mover.monitor(name, repair=True)
+            if mover.monitor(name, repair=True).outcome is not Outcome.SUCCESS and self._held():
+                self._step_down()
         else:
             mover.audit(name, _AUDIT_SECONDS, repair=True)
         return self._held()
 
     def _step_down(self) -> None:
-        """Give another node its turn: what keeps this one from claiming may be its own fault, and VRRP sees none."""
+        """Give another node its turn: what keeps this one from serving may be its own fault, and VRRP sees none."""
         self._mover.state.write(_WEIGHT + self._name, _FAULT)
         self._mover.clock.sleep(_FAULT_SECONDS)
         self._mover.state.write(_WEIGHT + self._name, _SOUND)
 
     def _learn(self, task: Task, answer: bool) -> None:
         now = self._now()
-        if task is Task.CLAIM:
+        if task is Task.RELEASE:
+            self.keeping.released(now, answer)
+        elif task is Task.CLAIM:
             self.keeping.claimed(now, answer)
         elif task is Task.CHECK:
             self.keeping.checked(now, answer)
@@ -196,6 +206,7 @@ class Consumer:
 
     def __init__(self, mover: Mover, fifo: str = FIFO, make_keeper: Callable[[Mover, str], Keeper] = Keeper) -> None:
         self._mover = mover
+        mover.patience = _PATIENCE
         self._fifo = fifo
         self._make_keeper = make_keeper
         self._keepers: Dict[str, Keeper] = {}
@@ -290,7 +301,8 @@ class Consumer:
         routers = self._mover.config().vrrp
         for name in {*routers, *self._mover.state.claimed_groups()}:
             # One that ended in the midst of a step down has left the fault behind.
-            self._mover.state.write(_WEIGHT + name, _SOUND)
+            with contextlib.suppress(OSError):
+                self._mover.state.write(_WEIGHT + name, _SOUND)
             if self._present and name in routers and _MARKER.format(routers[name]) in own:
                 if not self.keeper(name).keeping.master:
                     self._mover.log.decision("vrrp", name, "master", note="found")
@@ -300,7 +312,7 @@ class Consumer:
 
     def _demote(self, name: str) -> None:
         until = (self._mover.state.read(_HANDOVER) or {}).get("until", 0.0)
-        self.keeper(name).demote(until - self._mover.clock.now())
+        self.keeper(name).demote(until - self._mover.clock.uptime())
 
     def keeper(self, name: str) -> Keeper:
         """The keeper of a group."""
