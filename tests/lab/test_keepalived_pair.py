@@ -122,7 +122,8 @@ def test_after_each_random_one_way_flap_of_adverts_all_agree_soon(pair: Lab, fla
     assert percentile(took, 99) <= USUAL_SECONDS, sorted(took)[-5:]
 
 
-@pytest.mark.parametrize("upset", [kill_a_consumer, pytest.param(break_the_api, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("upset", [kill_a_consumer, break_the_api])
 def test_so_they_do_when_something_else_breaks_at_the_same_time(
     pair: Lab, flaps: int, seed: int, tell: Tell, upset: Upset
 ) -> None:
