@@ -50,7 +50,7 @@ class Results:
 
 def _measure_mover(results: Results, repetitions: int) -> None:
     rig = Rig()
-    _step("lab and cluster", rig.build)
+    first, again = _step("lab and cluster", rig.build)
     audited = measures.steady(rig)
     _step("VIPs", rig.prepare)
     results.versions |= _step("oci-cli, resource-agents", rig.install_baselines)
@@ -70,6 +70,7 @@ def _measure_mover(results: Results, repetitions: int) -> None:
         measures.first_put_measure("start to the first PUT, cached token", curve[0], 1 / 8),
         measures.first_put_measure("the same with 1/8 of a core", limited, 1 / 10),
         many, monitor, traffic, silence, measures.memory(curve[0]), measures.size(rig), packages,
+        measures.another_run(first, again),
     ]  # fmt: skip
 
 

@@ -297,7 +297,7 @@ class Tutorial:
         self._pair.nodes[name].sh(" && ".join(commands))
 
     def _idle(self) -> bool:
-        count = f"pgrep --count --exact {Path(_SCRIPT).name} || true"
+        count = f"pgrep --count --exact {Path(_SCRIPT).name} || test $? -eq 1"
         return all(node.sh(count).strip() == "0" for node in self._pair.nodes.values())
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -212,9 +213,11 @@ class Bed:
         except LabError:
             return None
 
-    def play(self, inventory: str, *options: str) -> None:
-        """Run the playbook. Raises BenchError."""
+    def play(self, inventory: str, *options: str) -> float:
+        """Run the playbook. Returns the seconds that it took. Raises BenchError."""
+        began = time.monotonic()
         host("ansible-playbook", "site.yml", "-i", f"bench/{inventory}", *options, log=CACHE / "playbook.log")
+        return time.monotonic() - began
 
     def install_cli(self, node: Node) -> str:
         """Oracle's CLI from PyPI, on the node. Returns its version."""
@@ -262,14 +265,16 @@ class Rig(Bed):
         self.one: Address
         self.many: list[Address] = []
 
-    def build(self) -> None:
-        """A fresh lab, and the cluster in it. Raises BenchError."""
+    def build(self) -> tuple[float, float]:
+        """A fresh lab, and the cluster in it. Returns the seconds of the run that builds it, and of another one, which
+        has nothing to do. Raises BenchError."""
         self.fresh()
-        self.play("inventory")
+        took = self.play("inventory"), self.play("inventory")
         self.node = Node(NODE)
         self.cluster = Node(AWAY)
         # The cluster goes on with the other two, and nobody but the benchmark claims anything on this one.
         self.node.sh("pcs cluster stop")
+        return took
 
     def prepare(self) -> None:
         """The benchmark's own VIPs, in the cloud and in the node's configuration: one, and 32 on three VNICs."""

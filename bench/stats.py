@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Unit = Literal["ms", "MB", "kB", "calls/min", "packages"]
+Unit = Literal["s", "ms", "MB", "kB", "calls/min", "packages"]
 
 
 @dataclass(frozen=True)

@@ -67,10 +67,9 @@ class TestConverged:
         finally:
             lab.sh("vr1", "systemctl stop stranger")
 
-    def test_a_second_run_changes_nothing_and_is_quick(self, lab: Lab) -> None:
+    def test_a_second_run_changes_nothing(self, lab: Lab) -> None:
         play = lab.converge(INVENTORY)
         assert play.changed == {"vr1": 0, "vr2": 0, "vr3": 0}, play.output
-        assert play.seconds < 30
 
     def test_check_mode_on_a_converged_cluster_predicts_nothing(self, lab: Lab) -> None:
         play = lab.converge(INVENTORY, "--check", "--diff")
