@@ -223,6 +223,22 @@ def test_a_master_that_the_cloud_does_not_let_claim_gives_another_node_its_turn(
     until(lambda: (2.0, "-254") in weights and weight.read_text() == "0")
 
 
+def test_it_does_not_stand_again_before_the_cloud_answers_it(rig: Rig) -> None:
+    weight = rig.bench.run / "weight-main.json"
+    rig.open()
+    rig.bench.cloud.faults += [Fault(method, "", 500, None, count=10_000) for method in ("GET", "PUT")]
+    rig.hear(MASTER)
+    until(lambda: weight.read_text() == "-254")
+    asked = len(rig.bench.cloud.calls)
+
+    rig.hear(BACKUP)
+
+    until(lambda: len(rig.bench.cloud.calls) > asked + 20)
+    assert weight.read_text() == "-254"
+    rig.bench.cloud.faults.clear()
+    until(lambda: weight.read_text() == "0")
+
+
 def test_a_holder_whose_claim_is_only_renewed_keeps_what_it_has(rig: Rig) -> None:
     rig.open()
     rig.settle()

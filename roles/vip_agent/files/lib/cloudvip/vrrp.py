@@ -15,7 +15,7 @@ import signal
 import socket
 import stat
 import threading
-from typing import Callable, Dict, List, NamedTuple, NoReturn, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, NoReturn, Optional, Set, Tuple
 
 from cloudvip.clock import Deadline
 from cloudvip.config import ConfigError
@@ -38,8 +38,8 @@ _GRACE = 0.3
 _FRESH = 3.0
 _BEAT = 1.0
 _PATIENCE = 0.45
-# What keepalived adds to the priority of a group's instance stands in a file; so little is a fault. For so long: the
-# next node is master long before, and this one may be the only one there is.
+# What keepalived adds to the priority of a group's instance stands in a file; so little is a fault. For so long at
+# least: the next node is master long before, and this one may be the only one there is.
 _WEIGHT = "weight-"
 _FAULT, _SOUND = -254, 0
 _FAULT_SECONDS = 2.0
@@ -163,7 +163,7 @@ class Keeper:
                 self._step_down()
             return success
         if task is Task.CHECK:
-            return not self._held() or self._elsewhere()
+            return not self._held() or Truth.ELSEWHERE in self._truths()
         if task is Task.MONITOR:
             if mover.monitor(name, repair=True).outcome is not Outcome.SUCCESS and self._held():
                 self._step_down()
@@ -172,10 +172,17 @@ class Keeper:
         return self._held()
 
     def _step_down(self) -> None:
-        """Give another node its turn: what keeps this one from serving may be its own fault, and VRRP sees none."""
-        self._mover.state.write(_WEIGHT + self._name, _FAULT)
-        self._mover.clock.sleep(_FAULT_SECONDS)
-        self._mover.state.write(_WEIGHT + self._name, _SOUND)
+        """Give another node its turn: what keeps this one from serving may be its own fault, and VRRP sees none.
+
+        While the cloud does not answer this node has nothing to offer: one that is preferred would take the group back
+        again and again, only to fail. A release that is still to be done does not wait for that.
+        """
+        state, clock = self._mover.state, self._mover.clock
+        state.write(_WEIGHT + self._name, _FAULT)
+        clock.sleep(_FAULT_SECONDS)
+        while not state.has_claim(self._name) and self._truths() <= {Truth.UNKNOWN}:
+            clock.sleep(_FAULT_SECONDS)
+        state.write(_WEIGHT + self._name, _SOUND)
 
     def _learn(self, task: Task, answer: bool) -> None:
         now = self._now()
@@ -190,15 +197,15 @@ class Keeper:
         elif task is Task.AUDIT:
             self.keeping.audited(now, answer)
 
-    def _elsewhere(self) -> bool:
-        """Whether the cloud says that it delivers any of the group elsewhere."""
+    def _truths(self) -> Set[Truth]:
+        """What the cloud says of the group's addresses, of some this and of some that."""
         try:
             config = self._mover.config()
             vips = config.group(self._name).vips
             located = self._mover.cloud(config).locate(vips, Deadline(self._mover.clock, _CHECK_SECONDS))
         except (ConfigError, OSError):
-            return False
-        return any(place.truth is Truth.ELSEWHERE for place in located.values())
+            return set()
+        return {place.truth for place in located.values()}
 
 
 class Consumer:
