@@ -262,7 +262,7 @@ class Scene:
 
 
 class Look(NamedTuple):
-    """The nodes that have the group at one moment: to which the cloud delivers it, which are master, which have all of
+    """The nodes that have a group at one moment: to which the cloud delivers it, which are master, which have all of
     its addresses on their interfaces, and which have any."""
 
     cloud: frozenset[str | None]
@@ -276,41 +276,60 @@ class Look(NamedTuple):
         return len(self.cloud) == 1 and self.cloud == self.masters == self.whole == self.touched
 
 
+class Router(NamedTuple):
+    """A group of keepalived's: its addresses, and the one on the loopback interface of whoever is its master."""
+
+    vips: frozenset[str]
+    marker: str
+
+
 class Watch:
-    """Looks at a group of keepalived's from outside, in milliseconds, and so at a frozen node too. Ends with a power
+    """Looks at the groups of keepalived's from outside, in milliseconds, and so at a frozen node too. Ends with a power
     cut: a node that boots is another one to look at."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._nodes = {node: scene.lab.netns(node) for node in scene.nodes}
-        routers = json.loads(scene.sh(scene.nodes[0], f"cat {CONFIG}"))["vrrp"]
-        # On the loopback interface of whoever is master.
-        self._marker = f"192.0.2.{routers[GROUP]}"
+        config = json.loads(scene.sh(scene.nodes[0], f"cat {CONFIG}"))
+        self.routers = config["vrrp"]
+        self._groups = {
+            name: Router(frozenset(vip["address"] for vip in group["vips"]), f"192.0.2.{self.routers[name]}")
+            for name, group in config["groups"].items()
+        }
 
     def look(self) -> Look:
-        """Who has it now."""
-        vips = self._scene.vips.keys()
+        """Who has the only group now."""
+        (look,) = self.looks().values()
+        return look
+
+    def looks(self) -> dict[str, Look]:
+        """Who has which group now."""
         there = {node: _addresses(netns) for node, netns in self._nodes.items()}
         holders = self._scene.lab.holders()
-        return Look(
-            frozenset(holders[vip] for vip in vips),
-            frozenset(n for n, addresses in there.items() if self._marker in addresses),
-            frozenset(n for n, addresses in there.items() if addresses >= vips),
-            frozenset(n for n, addresses in there.items() if not addresses.isdisjoint(vips)),
-        )
+        return {
+            name: Look(
+                frozenset(holders[vip] for vip in router.vips),
+                frozenset(n for n, addresses in there.items() if router.marker in addresses),
+                frozenset(n for n, addresses in there.items() if addresses >= router.vips),
+                frozenset(n for n, addresses in there.items() if not addresses.isdisjoint(router.vips)),
+            )
+            for name, router in self._groups.items()
+        }
 
-    def agreed(self, what: str, within: float = 10.0, hold: float = 1.0) -> float:
-        """Wait until all agree, and go on to for `hold` seconds. Returns the seconds from now to when that began."""
+    def agreed(self, what: str, within: float = 10.0, hold: float = 1.0) -> list[float]:
+        """Wait until all agree about every group, and go on to for `hold` seconds. Returns for each group the seconds
+        from now to when that began."""
         asked = time.monotonic()
-        since: float | None = None
+        since: dict[str, float] = {}
         while True:
-            now, look = time.monotonic(), self.look()
-            since = (now if since is None else since) if look.agreed else None
-            if since is not None and now - since >= hold:
-                return since - asked
-            if since is None and now - asked > within:
+            now, looks = time.monotonic(), self.looks()
+            since = {name: since.get(name, now) for name, look in looks.items() if look.agreed}
+            if len(since) == len(looks) and now - max(since.values()) >= hold:
+                return [began - asked for began in since.values()]
+            if now - asked > within and len(since) < len(looks):
+                wrong = {name: look for name, look in looks.items() if name not in since}
                 said = "\n".join(f"{n}:\n{self._scene.journal(n, 30)}" for n in self._scene.nodes)
-                pytest.fail(f"{what}: no agreement within {within:.0f} s: {look}\n{said}")
+                pytest.fail(f"{what}: no agreement within {within:.0f} s: {wrong}\n{said}")
             time.sleep(0.05)
 
 
