@@ -71,6 +71,9 @@ def test_each_group_gets_its_holder_as_its_master_before_any_other_node_is_asked
     ]
     # Only then all of them know all groups.
     assert [calls.count(f"{name} systemctl reload keepalived.service main other") for name in NAMES] == [1, 1]
+    for name in NAMES:
+        reload = calls.index(f"{name} systemctl reload keepalived.service main other")
+        assert f"{name} cloudvip handover 3" in calls[:reload]
     # From before a consumer starts that finds a group without a master.
     assert all(calls.index(f"{name} cloudvip handover 60") < min(map(calls.index, first)) for name in NAMES)
 

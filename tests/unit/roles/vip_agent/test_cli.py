@@ -98,6 +98,9 @@ def test_handover_tells_the_consumer_until_when(bench: Bench) -> None:
     assert run(bench, "handover", "60") == (0, "", "")
 
     assert bench.state.read("handover") == {"until": bench.clock.uptime() + 60}
+    # Whoever wants less does not end it.
+    run(bench, "handover", "3")
+    assert bench.state.read("handover") == {"until": bench.clock.uptime() + 60}
 
 
 def test_audit_names_what_is_here_without_a_claim(bench: Bench) -> None:

@@ -74,11 +74,16 @@ def fold(lines: List[bytes]) -> List[Event]:
 
 
 def handover(mover: Mover, seconds: float) -> None:
-    """Have the consumer hold what it holds for so long although no keepalived says so: another engine takes it over.
-
-    Raises OSError.
+    """Have the consumer hold what it holds for so long at least, although no keepalived says so: another engine takes
+    over, or keepalived itself when it has looked around. Raises OSError.
     """
-    mover.state.write(_HANDOVER, {"until": mover.clock.uptime() + seconds})
+    until = mover.clock.uptime() + seconds
+    mover.state.write(_HANDOVER, {"until": max(until, _held_until(mover))})
+
+
+def _held_until(mover: Mover) -> float:
+    said: Dict[str, float] = mover.state.read(_HANDOVER) or {}
+    return said.get("until", 0.0)
 
 
 class Keeper:
@@ -318,8 +323,7 @@ class Consumer:
                 self._demote(name)
 
     def _demote(self, name: str) -> None:
-        until = (self._mover.state.read(_HANDOVER) or {}).get("until", 0.0)
-        self.keeper(name).demote(until - self._mover.clock.uptime())
+        self.keeper(name).demote(_held_until(self._mover) - self._mover.clock.uptime())
 
     def keeper(self, name: str) -> Keeper:
         """The keeper of a group."""
