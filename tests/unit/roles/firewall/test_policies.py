@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.cloudvip.ha.plugins.filter.firewall import rich_rules
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.nativetypes import NativeEnvironment
 
@@ -20,12 +21,12 @@ VRRP = ("protocol", {"value": "vrrp"})
 def rendered(name: str, router: bool = True, engines: tuple[str, ...] = ("pacemaker",)) -> ET.Element:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), trim_blocks=True, undefined=StrictUndefined)
     environment.filters["comment"] = lambda text, _style: f"<!-- {text} -->"
-    addresses = {"vr1": "192.0.2.11", "vr2": "192.0.2.12", "vr3": "192.0.2.13"}
+    variables = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8"))
     text = environment.get_template(f"{name}.xml.j2").render(
         ansible_managed="managed",
-        inventory_hostname="vr2",
-        firewall_model={"nodes": list(addresses), "addresses": addresses, "router": router},
-        __firewall_engines=list(engines),
+        firewall_model={"router": router},
+        __firewall_peers=["192.0.2.11", "2001:db8::13"],
+        __firewall_services=[what for engine, what in variables["__firewall_needs"].items() if engine in engines],
     )
     return ET.fromstring(text)
 
@@ -44,8 +45,9 @@ def test_what_the_engine_needs_is_open_to_the_peers_only(
     rules = list(rendered("cloudvip-peers", engines=engines).iterfind("rule"))
 
     opened = [(source.get("address"), what.tag, what.attrib) for source, what, _ in rules]
-    assert opened == [(peer, *what) for peer in ("192.0.2.11", "192.0.2.13") for what in needed]
+    assert opened == [(peer, *what) for peer in ("192.0.2.11", "2001:db8::13") for what in needed]
     assert {accept.tag for _, _, accept in rules} == {"accept"}
+    assert [rule.get("family") for rule in rules] == ["ipv4"] * len(needed) + ["ipv6"] * len(needed)
 
 
 @pytest.mark.parametrize(
@@ -81,9 +83,23 @@ def test_the_policies_come_before_the_zones_and_leave_the_rest_to_them() -> None
     ]
 
 
-@pytest.mark.parametrize(("router", "target"), [(True, "ACCEPT"), (False, "CONTINUE")])
-def test_only_a_router_forwards(router: bool, target: str) -> None:
+@pytest.mark.parametrize(("router", "rules"), [(True, ['rule priority="-1" accept']), (False, [])])
+def test_only_a_router_forwards(router: bool, rules: list[str]) -> None:
     policy = rendered("cloudvip-forward", router)
 
-    assert policy.attrib["target"] == target
-    assert int(policy.attrib["priority"]) < 0
+    assert rich_rules(ET.tostring(policy, "unicode")) == rules
+    # What firewalld can change while it runs: the rules of a policy, and neither its target nor its priority.
+    assert policy.attrib == rendered("cloudvip-forward", not router).attrib
+    assert (policy.attrib["target"], int(policy.attrib["priority"]) < 0) == ("CONTINUE", True)
+
+
+def test_rules_are_spelled_as_firewall_cmd_lists_them() -> None:
+    policy = rendered("cloudvip-peers", engines=("pacemaker", "keepalived"))
+
+    # Copied from firewalld 1.3.3.
+    assert rich_rules(ET.tostring(policy, "unicode")) == [
+        'rule family="ipv4" source address="192.0.2.11" port port="5405-5412" protocol="udp" accept',
+        'rule family="ipv4" source address="192.0.2.11" protocol value="vrrp" accept',
+        'rule family="ipv6" source address="2001:db8::13" port port="5405-5412" protocol="udp" accept',
+        'rule family="ipv6" source address="2001:db8::13" protocol value="vrrp" accept',
+    ]
