@@ -12,6 +12,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+from ..module_utils import _model
+
 # Stands for the id of an object that check mode only predicts.
 _PREDICTED = "known after creation"
 
@@ -61,15 +63,7 @@ def _interfaces(model: Mapping[str, Any], node: str, vnics: Sequence[Mapping[str
     for group in model["groups"]:
         for vip, binding in _bound(group, node):
             vips.setdefault(binding["vnic_id"], []).append(vip["address"])
-    # The primary VNIC is the image's business.
-    ours = [vnic for vnic in vnics[1:] if vnic["vnic_id"] in vips and (vnic["owned"] or not vnic["addressed"])]
-    for vnic in ours:
-        for address in vips[vnic["vnic_id"]]:
-            if ":" in address:
-                raise AnsibleFilterError(
-                    f"VIP {address}: expected an interface of {node} that something else configures: cloudvip "
-                    f"configures {vnic['mac']} itself, which it can for IPv4 only"
-                )
+    ours = [vnic for vnic in _model.own_interfaces(vnics) if vnic["vnic_id"] in vips]
     # One that has a table keeps it, whatever VNICs come and go.
     taken = {vnic["table"] for vnic in vnics if vnic["owned"]}
     free = (table for table in _TABLES if table not in taken)

@@ -79,11 +79,23 @@ def cluster_differences(
     return _clusters.differences(nodes, hostvars, variables)
 
 
-def virtual_router_conflicts(
-    model: Mapping[str, Any], others: Iterable[Mapping[str, Any]], vnics: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
+def virtual_routers(
+    vips: object,
+    cluster: str,
+    vnics: Mapping[str, Mapping[str, Any] | None],
+    pods: object = (),
+    virtual_router_ids: object = None,
+) -> dict[str, Any]:
+    """Name the virtual routers of a cluster and the VNICs between which they speak."""
+    settings = _model.Settings(
+        cluster=cluster, nodes=list(vnics), vnics=vnics, pods=pods, virtual_router_ids=virtual_router_ids
+    )
+    return _model.virtual_routers(vips, settings)
+
+
+def virtual_router_conflicts(own: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return which virtual routers of a cluster have the id of one of another cluster in the same subnet."""
-    return _clusters.conflicts(model, others, vnics)
+    return _clusters.conflicts(own, others)
 
 
 class FilterModule:
@@ -96,5 +108,6 @@ class FilterModule:
             "vip_problems": vip_problems,
             "cluster_of": cluster_of,
             "cluster_differences": cluster_differences,
+            "virtual_routers": virtual_routers,
             "virtual_router_conflicts": virtual_router_conflicts,
         }

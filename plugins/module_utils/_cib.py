@@ -3,17 +3,13 @@
 # This module util is PRIVATE to the collection.
 """Turn a cluster's configuration (CIB) into the wanted one; pure functions on XML.
 
-Only what a request names is touched. The status section, which belongs to the cluster, is never read or written.
-This runs on the nodes: Python 3.8 and the standard library only.
+Only what a request names is touched. The status section, which belongs to the cluster, is never written.
+This runs on the nodes: Python 3.6 and the standard library only.
 """
-
-from __future__ import annotations
 
 import copy
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 # What a cluster that has never run would say.
 EMPTY = "<cib><configuration><crm_config/><nodes/><resources/><constraints/></configuration><status/></cib>"
@@ -29,8 +25,7 @@ class CibError(Exception):
     """The configuration cannot be brought to the wanted state; the text says why."""
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """An operation of a resource; name and interval identify it.
 
     :param attributes: of the operation itself, such as timeout
@@ -43,8 +38,7 @@ class Operation:
     params: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Resource:
+class Resource(NamedTuple):
     """A primitive resource.
 
     Its parameters and operations are exactly those given here. Of its meta attributes only those named here are set:
@@ -56,11 +50,10 @@ class Resource:
     agent: Mapping[str, str]
     params: Mapping[str, str]
     meta: Mapping[str, str]
-    operations: tuple[Operation, ...]
+    operations: Tuple[Operation, ...]
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """A resource's preference for a node."""
 
     id: str
@@ -70,17 +63,16 @@ class Location:
     score: str
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """Everything that one transaction is to bring about."""
 
     properties: Mapping[str, str]
     resource_defaults: Mapping[str, str]
-    resources: tuple[Resource, ...]
-    locations: tuple[Location, ...]
+    resources: Tuple[Resource, ...]
+    locations: Tuple[Location, ...]
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Request:
+    def from_params(cls, params: Mapping[str, Any]) -> "Request":
         """Read the parameters of the module ``pacemaker_cib``."""
         return cls(
             properties=_texts(params["properties"]),
@@ -119,14 +111,14 @@ def _resource(entry: Mapping[str, Any]) -> Resource:
     )
 
 
-def _agent(resource_id: str, name: str) -> dict[str, str]:
+def _agent(resource_id: str, name: str) -> Dict[str, str]:
     parts = name.split(":")
     if len(parts) != 3 or not all(parts):
         raise CibError(f"agent of resource '{resource_id}' = '{name}': expected class:provider:type")
     return {"class": parts[0], "provider": parts[1], "type": parts[2]}
 
 
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+def _texts(values: Mapping[str, Any]) -> Dict[str, str]:
     return {name: _text(value) for name, value in values.items()}
 
 
@@ -223,7 +215,7 @@ def _put_resource(resources: ET.Element, wanted: Resource) -> None:
     _put_operations(primitive, wanted.operations)
 
 
-def _put_operations(primitive: ET.Element, wanted: tuple[Operation, ...]) -> None:
+def _put_operations(primitive: ET.Element, wanted: Tuple[Operation, ...]) -> None:
     operations = _child(primitive, "operations")
     existing = {(op.get("name"), op.get("interval")): op for op in operations.findall("op")}
     for operation in wanted:
@@ -303,13 +295,20 @@ def _resource_lines(primitive: ET.Element) -> Iterator[str]:
         yield " ".join([f"  op {op.get('name')}", *(f"{name}={value}" for name, value in sorted(attributes.items()))])
 
 
-def _pairs(parent: ET.Element | None) -> dict[str, str]:
+def _pairs(parent: Optional[ET.Element]) -> Dict[str, str]:
     if parent is None:
         return {}
     return {str(pair.get("name")): str(pair.get("value")) for pair in parent.findall("nvpair")}
 
 
-def membership_problems(status: str, nodes: list[str]) -> list[str]:
+def in_maintenance(root: ET.Element, nodes: List[str]) -> List[str]:
+    """Return which of the nodes are in maintenance for no longer than their Pacemaker runs."""
+    attribute = "transient_attributes/instance_attributes/nvpair[@name='maintenance'][@value='true']"
+    found = [state.get("uname") for state in root.iterfind("status/node_state") if state.find(attribute) is not None]
+    return [node for node in nodes if node in found]
+
+
+def membership_problems(status: str, nodes: List[str]) -> List[str]:
     """Say what keeps the cluster from taking a configuration: no coordinator, no quorum, a node that is not online.
 
     :param status: output of ``crm_mon --one-shot --output-as=xml``
@@ -330,7 +329,7 @@ def membership_problems(status: str, nodes: list[str]) -> list[str]:
     return problems
 
 
-def resource_problems(status: str, request: Request) -> list[str]:
+def resource_problems(status: str, request: Request) -> List[str]:
     """Say which resources are not as requested: each on exactly one node, or gone.
 
     :param status: output of ``crm_mon --one-shot --output-as=xml``

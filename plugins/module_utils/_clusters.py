@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ._problems import Problems
@@ -32,36 +31,43 @@ def differences(nodes: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]],
     return problems.messages
 
 
-def conflicts(
-    model: Mapping[str, Any], others: Iterable[Mapping[str, Any]], vnics: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
+def conflicts(own: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return which virtual routers of a cluster have the id of one of another cluster in the same subnet.
 
-    :param model: the cluster's model
-    :param others: the models of clusters, its own may be among them
-    :param vnics: the ``cloudvip_vnic`` fact of each of its nodes
+    :param own: what ``_model.virtual_routers`` says of the cluster
+    :param others: the same of clusters, its own may be among them
     """
     problems = Problems()
-    subnets = {ip_network(vnics[node]["vnics"][0]["subnet_cidr"]) for node in model["nodes"]}
     for other in others:
-        addresses = [ip_address(address) for address in other["addresses"].values()]
-        if (
-            other["cluster"] == model["cluster"]
-            or other["engine"] != "keepalived"
-            or not any(address in subnet for address in addresses for subnet in subnets)
-        ):
+        subnet = None if other["cluster"] == own["cluster"] else _shared_subnet(own["vnics"], other["vnics"])
+        if subnet is None:
             continue
-        owners = {group["virtual_router_id"]: group["name"] for group in other["groups"]}
-        for group in model["groups"]:
-            number = group["virtual_router_id"]
+        owners = {number: group for group, number in other["ids"].items()}
+        for group, number in own["ids"].items():
             if number in owners:
+                owner = f"group '{owners[number]}' of cluster '{other['cluster']}'"
                 expectation = (
-                    f"an id of its own in the subnet: group '{owners[number]}' of cluster '{other['cluster']}' has "
-                    "this one; set another in cloudvip_virtual_router_ids of one of the clusters"
+                    f"an id of its own in the subnet {subnet}: {owner} has this one; "
+                    "set another in cloudvip_virtual_router_ids of one of the clusters"
                 )
-                variable = f"cloudvip_virtual_router_ids.{group['name']} of cluster '{model['cluster']}'"
-                problems.add(variable, number, expectation)
+                problems.add(f"cloudvip_virtual_router_ids.{group} of cluster '{own['cluster']}'", number, expectation)
     return problems.messages
+
+
+def _shared_subnet(own: Iterable[Mapping[str, str]], others: Iterable[Mapping[str, str]]) -> str | None:
+    """A subnet that two clusters share, as far as their VNICs tell. They do not know its OCID.
+
+    Two VCNs may have the same network. They have if both clusters have one address, which a VNIC has for itself.
+    """
+    mine, theirs = _addresses(own), _addresses(others)
+    return next((key[-1] for key in mine if key in theirs and not mine[key] & theirs[key]), None)
+
+
+def _addresses(vnics: Iterable[Mapping[str, str]]) -> dict[tuple[str, str, str], set[str]]:
+    found: dict[tuple[str, str, str], set[str]] = {}
+    for vnic in vnics:
+        found.setdefault((vnic["tenancy_id"], vnic["region"], vnic["subnet_cidr"]), set()).add(vnic["private_ip"])
+    return found
 
 
 def _differing(path: str, value: object, expected: object) -> Iterator[tuple[str, object, object]]:

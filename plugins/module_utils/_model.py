@@ -181,6 +181,7 @@ def build(raw: object, settings: Settings) -> dict[str, Any]:
     vips = [vip for vip in vips if not _unattached(vip, vnics, settings.predicted)]
     bindings = {vip.name: _bind(vip, vnics, settings.predicted, problems) for vip in vips}
     _check_capacity(vips, bindings, problems)
+    _check_ipv6(vips, bindings, settings, problems)
     if problems.messages:
         raise ModelError(problems.messages)
 
@@ -209,6 +210,38 @@ def build(raw: object, settings: Settings) -> dict[str, Any]:
         ],
         "absent": [_as_data(vip, bindings[vip.name]) for vip in vips if vip.state == "absent"],
     }
+
+
+def virtual_routers(raw: object, settings: Settings) -> dict[str, Any]:
+    """Name a cluster's virtual routers and the VNICs between which they speak, for ``_clusters.conflicts``.
+
+    What is wrong with the input is left to ``build``.
+    """
+    problems = Problems()
+    ids = _virtual_router_ids(_parse_vips(raw, settings, problems), False, settings, problems)
+    facts = [fact for fact in (settings.vnics or {}).values() if fact and fact["vnics"]]
+    return {
+        "cluster": str(settings.cluster),
+        "ids": ids,
+        "vnics": [
+            {
+                "tenancy_id": fact["tenancy_id"],
+                "region": fact["region"],
+                "subnet_cidr": fact["vnics"][0]["subnet_cidr"],
+                "private_ip": fact["vnics"][0]["private_ip"],
+            }
+            for fact in facts
+        ],
+    }
+
+
+def own_interfaces(vnics: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return those of a node's VNICs whose interfaces nothing but cloudvip configures, if they carry a VIP.
+
+    :param vnics: of the ``cloudvip_vnic`` fact
+    """
+    # The primary VNIC is the image's business.
+    return [vnic for vnic in vnics[1:] if vnic["owned"] or not vnic["addressed"]]
 
 
 def cluster_of(group_names: Iterable[str], groups: Mapping[str, Sequence[str]], root: str = "cloudvip") -> str:
@@ -261,8 +294,11 @@ def _network(vip: Vip) -> Network:
 
 
 def _may_lack_vnics(vip: Vip, predicted: bool) -> bool:
-    """Whether nodes may be without the VNIC of a POD: if it is absent they lose it, if predicted they are to get it."""
-    return vip.subnet_id is not None and (vip.state == "absent" or predicted)
+    """Whether nodes may be without the VNIC of a POD: if it is absent they lose it, if predicted they are to get it.
+
+    One that is to come serves IPv4 only, see `_check_ipv6`.
+    """
+    return vip.subnet_id is not None and (vip.state == "absent" or (predicted and vip.address.version == 4))
 
 
 def _unattached(vip: Vip, vnics: Mapping[str, Sequence[Vnic]], predicted: bool) -> bool:
@@ -506,7 +542,10 @@ def _bind(vip: Vip, vnics: Mapping[str, Sequence[Vnic]], predicted: bool, proble
                 for network in (vnic.subnet, vnic.ipv6_subnet)
                 if network and network.version == vip.address.version
             )
-            problems.add(f"{vip.label}.address", str(vip.address), f"an address in a subnet of {node}: {subnets}")
+            expectation = f"an address in a subnet of {node}: {subnets or 'it has none for this version of IP'}"
+            if vip.subnet_id is not None and vip.address.version == 6:
+                expectation += "; cloudvip attaches and configures VNICs for IPv4 only"
+            problems.add(f"{vip.label}.address", str(vip.address), expectation)
             continue
         if vip.interface is not None:
             chosen = [vnic for vnic in holders if vnic.interface == vip.interface]
@@ -562,3 +601,19 @@ def _check_capacity(vips: Sequence[Vip], bindings: Mapping[str, Mapping[str, Vni
             subnet = vnic.subnet if version == 4 else vnic.ipv6_subnet
             expectation = f"at most {most} VIPs in {subnet}, all that a VNIC ({node}) can hold"
             problems.add("cloudvip_vips", f"{count} VIPs", expectation)
+
+
+def _check_ipv6(
+    vips: Sequence[Vip], bindings: Mapping[str, Mapping[str, Vnic]], settings: Settings, problems: Problems
+) -> None:
+    for vip in vips:
+        if vip.state == "absent" or vip.address.version == 4:
+            continue
+        for node, vnic in bindings[vip.name].items():
+            fact = (settings.vnics or {})[node]
+            if fact and vnic.vnic_id in [own["vnic_id"] for own in own_interfaces(fact["vnics"])]:
+                expectation = (
+                    f"an interface of {node} that something else configures: cloudvip configures "
+                    f"{vnic.interface or vnic.mac} itself, which it can for IPv4 only"
+                )
+                problems.add(f"{vip.label}.address", str(vip.address), expectation)

@@ -3,10 +3,8 @@
 # This module util is PRIVATE to the collection.
 """What the cloud's metadata service says about a node, and what the node knows of its interfaces, as facts.
 
-This runs on the nodes: Python 3.8 and the standard library only.
+This runs on the nodes: Python 3.6 and the standard library only.
 """
-
-from __future__ import annotations
 
 import base64
 import json
@@ -16,9 +14,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence
 
 # Version 2 of the service refuses requests without this header, which a forged request cannot set.
 HEADERS = {"Authorization": "Bearer Oracle"}
@@ -30,6 +26,9 @@ TENANT = b"opc-tenant:"
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 
 CONFIG_FILE = "/etc/cloudvip/config.json"
+# Of the rules that the mover makes for the interfaces that it configures: nobody else's have both.
+_RULE_PRIORITY = 7000
+_TABLES = range(7000, 8000)
 # Programs that configure every interface they find, unless they are told to leave one alone.
 NETWORKD = "systemd-networkd"
 NETWORK_MANAGERS = ("NetworkManager", NETWORKD)
@@ -50,24 +49,25 @@ class NodeError(Exception):
     """The node does not tell what is needed; the text says what, where and what was expected."""
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(NamedTuple):
     """What a node itself knows of its interfaces.
 
     :param interfaces: MAC address -> name of the Linux interface
     :param addresses: name of the interface -> its IPv4 addresses
     :param tables: MAC address -> routing table of each interface that cloudvip configures
+    :param rules: address -> routing table to which a rule of cloudvip's leads from it
     :param network_managers: those of NETWORK_MANAGERS that run
     :param network_files: name of the interface -> the .network file by which systemd-networkd configures it
     :param permanent: names of the interfaces that have the MAC address they were made with
     """
 
     interfaces: Mapping[str, str]
-    addresses: Mapping[str, frozenset[str]]
+    addresses: Mapping[str, FrozenSet[str]]
     tables: Mapping[str, int]
+    rules: Mapping[str, int]
     network_managers: Sequence[str]
     network_files: Mapping[str, str]
-    permanent: frozenset[str]
+    permanent: FrozenSet[str]
 
 
 class Metadata:
@@ -139,7 +139,7 @@ def tenancy_of(certificate: str) -> str:
 
 def facts(
     instance: Mapping[str, Any], vnics: Sequence[Mapping[str, Any]], tenancy_id: str, host: Host
-) -> dict[str, Any]:
+) -> Dict[str, Any]:
     """Return the ``cloudvip_vnic`` fact.
 
     :param instance: body of ``instance/``
@@ -161,9 +161,11 @@ def facts(
         raise MetadataError(f"metadata service: the answer lacks {error}") from error
 
 
-def _vnic_fact(vnic: Mapping[str, Any], host: Host) -> dict[str, Any]:
+def _vnic_fact(vnic: Mapping[str, Any], host: Host) -> Dict[str, Any]:
     mac = vnic["macAddr"].lower()
     interface = host.interfaces.get(mac)
+    # A run that broke off may have taken it out of the configuration already, and cleared nothing.
+    table = host.tables.get(mac, host.rules.get(vnic["privateIp"]))
     return {
         "vnic_id": vnic["vnicId"],
         "mac": mac,
@@ -175,17 +177,17 @@ def _vnic_fact(vnic: Mapping[str, Any], host: Host) -> dict[str, Any]:
         "addressed": interface is not None and vnic["privateIp"] in host.addresses.get(interface, ()),
         "network_file": None if interface is None else host.network_files.get(interface),
         "permanent": interface in host.permanent,
-        "owned": mac in host.tables,
-        "table": host.tables.get(mac),
+        "owned": table is not None,
+        "table": table,
     }
 
 
-def interfaces_by_mac(root: str = "/sys/class/net") -> dict[str, str]:
+def interfaces_by_mac(root: str = "/sys/class/net") -> Dict[str, str]:
     """Return the Linux interface of each MAC address.
 
     VLANs, bridges and bonds repeat the address of the interface they stand on; that one is wanted.
     """
-    found: dict[str, str] = {}
+    found: Dict[str, str] = {}
     for name in sorted(os.listdir(root)):
         directory = os.path.join(root, name)
         mac = _read(os.path.join(directory, "address"))
@@ -195,12 +197,12 @@ def interfaces_by_mac(root: str = "/sys/class/net") -> dict[str, str]:
     return found
 
 
-def permanent_interfaces(root: str = "/sys/class/net") -> frozenset[str]:
+def permanent_interfaces(root: str = "/sys/class/net") -> FrozenSet[str]:
     """Return the Linux interfaces that have the MAC address they were made with: NetworkManager knows no other."""
     return frozenset(name for name in os.listdir(root) if _read(os.path.join(root, name, "addr_assign_type")) == "0")
 
 
-def _read(path: str) -> str | None:
+def _read(path: str) -> Optional[str]:
     try:
         with open(path, encoding="ascii") as file:
             return file.read().strip()
@@ -209,7 +211,7 @@ def _read(path: str) -> str | None:
         return None
 
 
-def addresses_by_interface(text: str) -> dict[str, frozenset[str]]:
+def addresses_by_interface(text: str) -> Dict[str, FrozenSet[str]]:
     """Return the IPv4 addresses of each interface in the output of ``ip -json -4 address show``.
 
     :raises NodeError: when it is something else
@@ -225,9 +227,23 @@ def addresses_by_interface(text: str) -> dict[str, frozenset[str]]:
         raise NodeError(f"ip -json -4 address show: the output is not understood: {error!r}") from error
 
 
-def network_files_by_interface(text: str) -> dict[str, str]:
+def tables_by_source(text: str) -> Dict[str, int]:
+    """Return the table to which cloudvip's rule for each address leads, of the output of ``ip -json -4 rule show``.
+
+    :raises NodeError: when it is something else
+    """
+    try:
+        rules = [rule for rule in json.loads(text) if rule["priority"] == _RULE_PRIORITY]
+        # Tables that have a name are given by it, and a rule may lead to none.
+        tables = [(rule["src"], str(rule.get("table"))) for rule in rules]
+        return {source: int(table) for source, table in tables if table.isdigit() and int(table) in _TABLES}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NodeError(f"ip -json -4 rule show: the output is not understood: {error!r}") from error
+
+
+def network_files_by_interface(text: str) -> Dict[str, str]:
     """Return the .network file of each interface in the output of ``networkctl status`` that has one."""
-    found: dict[str, str] = {}
+    found: Dict[str, str] = {}
     name = ""
     for interface, file in _LINK.findall(text):
         if interface:
@@ -237,7 +253,7 @@ def network_files_by_interface(text: str) -> dict[str, str]:
     return found
 
 
-def tables_by_mac(path: str = CONFIG_FILE) -> dict[str, int]:
+def tables_by_mac(path: str = CONFIG_FILE) -> Dict[str, int]:
     """Return the routing table of each interface that cloudvip configures, by MAC address.
 
     An interface that is taken for somebody else's is configured no more, so a file that cannot be read is an error.
@@ -259,8 +275,9 @@ def tables_by_mac(path: str = CONFIG_FILE) -> dict[str, int]:
 def _run(argv: Sequence[str]) -> str:
     try:
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=_ENVIRONMENT, timeout=_PROGRAM_TIMEOUT
-        )
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
+            env=_ENVIRONMENT, timeout=_PROGRAM_TIMEOUT,
+        )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise NodeError(f"{argv[0]} did not finish within {_PROGRAM_TIMEOUT:g} s") from error
     except OSError as error:
@@ -282,15 +299,16 @@ def read_host(run: Run = _run, config_file: str = CONFIG_FILE) -> Host:
         interfaces=interfaces_by_mac(),
         addresses=addresses_by_interface(run(["ip", "-json", "-4", "address", "show"])),
         tables=tables_by_mac(config_file),
+        rules=tables_by_source(run(["ip", "-json", "-4", "rule", "show"])),
         network_managers=managers,
         network_files=network_files_by_interface(links),
         permanent=permanent_interfaces(),
     )
 
 
-def gather(metadata: Metadata, host: Host) -> dict[str, Any]:
+def gather(metadata: Metadata, host: Host) -> Dict[str, Any]:
     """Ask the metadata service and return the ``cloudvip_vnic`` fact."""
-    instance: dict[str, Any] = metadata.get_json("instance/")
-    vnics: list[dict[str, Any]] = metadata.get_json("vnics/")
+    instance: Dict[str, Any] = metadata.get_json("instance/")
+    vnics: List[Dict[str, Any]] = metadata.get_json("vnics/")
     tenancy_id = instance.get("tenantId") or tenancy_of(metadata.get("identity/cert.pem"))
     return facts(instance, vnics, tenancy_id, host)

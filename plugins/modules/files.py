@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Module files; see DOCUMENTATION."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: files
 short_description: Write all files of a program at once
@@ -106,7 +104,7 @@ import subprocess
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -130,10 +128,10 @@ class File(NamedTuple):
 class Program(NamedTuple):
     """The sources of a Python program by their path, and the interpreter that is to run it."""
 
-    sources: dict[str, str]
+    sources: Dict[str, str]
     python: str
 
-    def parts(self) -> dict[str, str]:
+    def parts(self) -> Dict[str, str]:
         """What its archive is made of, in words that can be compared with those of another. Raises OSError."""
         tag = _run(self.python, "-ISc", "import sys; print(sys.implementation.cache_tag)").strip()
         return {**{_SOURCE + name: text for name, text in self.sources.items()}, f"{tag}/": f"{_BYTECODE}{tag}\n"}
@@ -153,7 +151,7 @@ def _run(*argv: str) -> str:
     return output
 
 
-def packed(path: Path) -> dict[str, str]:
+def packed(path: Path) -> Dict[str, str]:
     """The parts of an archive; of none, or of one that cannot be read, there are none."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -185,14 +183,14 @@ def pack(path: Path, program: Program) -> bytes:
     return content.getvalue()
 
 
-def current(path: Path) -> File | None:
+def current(path: Path) -> Optional[File]:
     """A regular file as it is; None if there is none. Raises OSError."""
     if path.is_symlink() or not path.is_file():
         return None
     return File(path.read_text(encoding="utf-8", errors="replace"), stat.S_IMODE(path.stat().st_mode))
 
 
-def strangers(directory: Path, wanted: set[Path]) -> list[Path]:
+def strangers(directory: Path, wanted: Set[Path]) -> List[Path]:
     """Everything below a directory that is neither wanted nor a directory nor compiled."""
     return sorted(
         path
@@ -218,15 +216,15 @@ def remove(path: Path, top: Path) -> None:
             shutil.rmtree(parent)
 
 
-def _path(module: AnsibleModule, entry: dict[str, Any]) -> Path:
+def _path(module: AnsibleModule, entry: Dict[str, Any]) -> Path:
     path = Path(entry["path"])
     if not path.is_absolute() or ".." in path.parts:
         module.fail_json(msg=f"files: path {entry['path']!r}: expected an absolute path without '..'")
     return path
 
 
-def _wanted(module: AnsibleModule) -> dict[Path, File]:
-    files: dict[Path, File] = {}
+def _wanted(module: AnsibleModule) -> Dict[Path, File]:
+    files: Dict[Path, File] = {}
     for entry in module.params["files"]:
         path = _path(module, entry)
         try:
@@ -236,7 +234,7 @@ def _wanted(module: AnsibleModule) -> dict[Path, File]:
     return files
 
 
-def _diff(path: str, before: str, after: str) -> dict[str, str]:
+def _diff(path: str, before: str, after: str) -> Dict[str, str]:
     return {"before_header": path, "after_header": path, "before": before, "after": after}
 
 
@@ -272,7 +270,7 @@ def main() -> None:
     wanted = _wanted(module)
     programs = {_path(module, e): Program(e["sources"], e["python"]) for e in module.params["programs"]}
     known = {*wanted, *programs}
-    before: dict[Path, Any] = {path: current(path) for path in wanted}
+    before: Dict[Path, Any] = {path: current(path) for path in wanted}
     written = [path for path, file in wanted.items() if before[path] != file]
     removed = [(path, Path(top)) for top in module.params["exact"] for path in strangers(Path(top), known)]
     removed += [(path, path.parent) for path in map(Path, module.params["absent"]) if os.path.lexists(path)]

@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Module keepalived_features; see DOCUMENTATION."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: keepalived_features
 short_description: Find out which keywords the installed keepalived knows
@@ -49,7 +47,7 @@ keywords:
 """
 
 import re
-from collections.abc import Sequence
+from typing import List, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -80,7 +78,7 @@ def version(output: str) -> str:
     return found.group(1)
 
 
-def known(keywords: Sequence[str], output: str) -> list[str]:
+def known(keywords: Sequence[str], output: str) -> List[str]:
     """Return the keywords that keepalived does not call unknown.
 
     :param output: what it says about their configuration()

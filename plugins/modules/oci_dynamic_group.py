@@ -12,8 +12,8 @@ version_added: "0.1.0"
 author: The cloudvip authors
 description:
   - Creates, changes and deletes a dynamic group of an identity domain.
-  - What is to be in it is said by exactly one of O(instance_ids), O(member_compartment_id), O(member_tag) and
-    O(matching_rule).
+  - With O(state=present), what is to be in it is said by exactly one of O(instance_ids), O(member_compartment_id),
+    O(member_tag) and O(matching_rule).
   - A policy that names the group gives its instances permissions, see M(cloudvip.ha.oci_policy).
 extends_documentation_fragment: [cloudvip.ha.oci, cloudvip.ha.attributes]
 options:

@@ -32,11 +32,11 @@ options:
     type: list
     elements: str
   dynamic_group_id:
-    description: The OCID of the dynamic group.
+    description: The OCID of the dynamic group. Needed with O(needed_permissions), and only with them.
     type: str
   dynamic_group_name:
     description:
-      - The name of the dynamic group, for statements that do not name it by its OCID.
+      - The name of the dynamic group O(dynamic_group_id), for statements that do not name it by its OCID.
       - That of a group which is not in the default identity domain has the domain before it, as in C(Domain/name).
     type: str
 seealso:

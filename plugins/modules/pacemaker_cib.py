@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Module pacemaker_cib; see DOCUMENTATION."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: pacemaker_cib
 short_description: Bring a Pacemaker cluster's configuration to a wanted state in one transaction
@@ -18,7 +16,8 @@ description:
   - Afterwards waits until the cluster has done what the change asks for, and fails when a resource is not as it should
     be.
 requirements:
-  - "Pacemaker's command-line tools: C(cibadmin), C(crm_verify), C(crm_diff), C(crm_mon), C(crm_resource)"
+  - "Pacemaker's command-line tools: C(cibadmin), C(crm_verify), C(crm_diff), C(crm_mon), C(crm_resource) and
+    C(crm_attribute)"
 attributes:
   check_mode:
     description:
@@ -114,6 +113,12 @@ options:
     type: list
     elements: str
     default: []
+  end_maintenance:
+    description:
+      - Whether O(nodes) that are in maintenance until their Pacemaker ends (the node attribute C(maintenance) with the
+        lifetime C(reboot)) are taken out of it before the change. What is set for good stays.
+    type: bool
+    default: false
   wait_timeout:
     description:
       - Longest time to wait for the cluster to be ready, in seconds, and again for it to settle after the change.
@@ -145,17 +150,16 @@ patch:
 """
 
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _cib
 
-TOOLS = ("cibadmin", "crm_verify", "crm_diff", "crm_mon", "crm_resource")
+TOOLS = ("cibadmin", "crm_verify", "crm_diff", "crm_mon", "crm_resource", "crm_attribute")
 PAUSE = 0.5
 
-ARGUMENTS: dict[str, Any] = {
+ARGUMENTS: Dict[str, Any] = {
     "properties": {"type": "dict", "default": {}},
     "resource_defaults": {"type": "dict", "default": {}},
     "resources": {
@@ -196,6 +200,7 @@ ARGUMENTS: dict[str, Any] = {
         "required_if": [("state", "present", ["resource", "node", "score"])],
     },
     "nodes": {"type": "list", "elements": "str", "default": []},
+    "end_maintenance": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 120},
 }
 
@@ -209,11 +214,11 @@ class Cluster:
         self._paths = {tool: module.get_bin_path(tool) for tool in TOOLS}
 
     @property
-    def missing(self) -> list[str]:
+    def missing(self) -> List[str]:
         """The tools that are not installed."""
         return [tool for tool, path in self._paths.items() if path is None]
 
-    def run(self, tool: str, *args: str, data: str | None = None, good: tuple[int, ...] = (0,)) -> tuple[int, str]:
+    def run(self, tool: str, *args: str, data: Optional[str] = None, good: Tuple[int, ...] = (0,)) -> Tuple[int, str]:
         """Run a tool and return its exit status and output.
 
         :raises CibError: when the exit status is none of ``good``
@@ -247,12 +252,16 @@ class Cluster:
         """Apply a patch."""
         self.run("cibadmin", "--patch", "--xml-pipe", data=patch)
 
+    def end_maintenance(self, node: str) -> None:
+        """Have the cluster look after what runs on a node again."""
+        self.run("crm_attribute", f"--node={node}", "--name=maintenance", "--lifetime=reboot", "--delete")
+
     def settle(self, timeout: int) -> None:
         """Wait until the cluster has nothing left to do."""
         self.run("crm_resource", "--wait", f"--timeout={timeout}s")
 
 
-def wait_until_good(check: Callable[[], list[str]], timeout: float) -> None:
+def wait_until_good(check: Callable[[], List[str]], timeout: float) -> None:
     """Repeat a check until it finds no problem.
 
     :raises CibError: with what the last check found, when the time is up
@@ -278,7 +287,7 @@ def write(module: AnsibleModule, name: str, text: str) -> str:
     return path
 
 
-def run(module: AnsibleModule, cluster: Cluster) -> dict[str, Any]:
+def run(module: AnsibleModule, cluster: Cluster) -> Dict[str, Any]:
     """Plan, compare, and unless in check mode apply; return the module's result."""
     params = module.params
     request = _cib.Request.from_params(params)
@@ -288,10 +297,16 @@ def run(module: AnsibleModule, cluster: Cluster) -> dict[str, Any]:
     before = _cib.parse(text or _cib.EMPTY)
     after = _cib.apply(before, request)
     changed = _cib.serialise(before) != _cib.serialise(after)
-    result: dict[str, Any] = {
-        "changed": changed,
-        "diff": {"before": _cib.describe(before, request), "after": _cib.describe(after, request)},
+    resting = _cib.in_maintenance(before, params["nodes"]) if params["end_maintenance"] else []
+    shown = "".join(f"node {node} maintenance=true\n" for node in resting)
+    result: Dict[str, Any] = {
+        "changed": changed or bool(resting),
+        "diff": {"before": shown + _cib.describe(before, request), "after": _cib.describe(after, request)},
     }
+    if resting and not module.check_mode:
+        for node in resting:
+            cluster.end_maintenance(node)
+        wait_until_good(lambda: still_resting(cluster, resting), params["wait_timeout"])
     if changed and text:
         new = write(module, "new.xml", _cib.serialise(after))
         cluster.verify(new)
@@ -307,7 +322,13 @@ def run(module: AnsibleModule, cluster: Cluster) -> dict[str, Any]:
     return result
 
 
-def current_text(module: AnsibleModule, cluster: Cluster) -> str | None:
+def still_resting(cluster: Cluster, nodes: List[str]) -> List[str]:
+    """Say which nodes are still in maintenance."""
+    found = _cib.in_maintenance(_cib.parse(cluster.configuration()), nodes)
+    return [f"node '{node}' is still in maintenance" for node in found]
+
+
+def current_text(module: AnsibleModule, cluster: Cluster) -> Optional[str]:
     """Return the cluster's configuration; None in check mode where no cluster runs yet."""
     if not module.check_mode:
         return cluster.configuration()

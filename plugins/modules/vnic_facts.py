@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Module vnic_facts; see DOCUMENTATION."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: vnic_facts
 short_description: Read a node's identity and VNICs from the metadata service of OCI
@@ -114,7 +112,9 @@ ansible_facts:
               description: Whether the interface was made with the MAC address. NetworkManager knows it by no other.
               type: bool
             owned:
-              description: Whether C(/etc/cloudvip/config.json) of the node has the interface configured by cloudvip.
+              description:
+                - Whether cloudvip configures the interface, by C(/etc/cloudvip/config.json) of the node.
+                - Also whether it did, and its rule for the primary private address is still there.
               type: bool
             table:
               description: The routing table of an interface that cloudvip configures, else null.

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.unit.interpreter import ROOT
+from tests.unit.playing import play
+
 HOSTS = """
 cloudvip:
   children:
@@ -24,22 +23,13 @@ cloudvip:
 """
 
 
-def play(inventory: Path, *arguments: str) -> str:
-    """Run site.yml and return what it prints; it must fail, and without a connection."""
-    program = Path(sys.executable).with_name("ansible-playbook")
-    done = subprocess.run(
-        [str(program), "site.yml", "-i", str(inventory), *arguments],
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "UNREACHABLE" not in done.stdout
-    assert "unreachable=1" not in done.stdout
-    return done.stdout + done.stderr
+def refusal(folder: Path, inventory: Path, *arguments: str, **variables: Any) -> str:
+    """What site.yml prints; it must fail, and without a connection."""
+    played = play(folder, ROOT / "site.yml", inventory, *arguments, **variables)
+    assert played.returncode == 2, played.output
+    assert "UNREACHABLE" not in played.output
+    assert "unreachable=1" not in played.output
+    return played.output
 
 
 def inventory(path: Path, hosts: str = "{a: {}, b: {}}", vips: str = "[]") -> Path:
@@ -48,8 +38,8 @@ def inventory(path: Path, hosts: str = "{a: {}, b: {}}", vips: str = "[]") -> Pa
     return file
 
 
-def test_the_example_s_placeholders_are_refused() -> None:
-    output = play(ROOT / "inventory/prod")
+def test_the_example_s_placeholders_are_refused(tmp_path: Path) -> None:
+    output = refusal(tmp_path, ROOT / "inventory/prod")
 
     for variable, value in (
         ("ansible_host.vr1", "CHANGE_ME_ADDRESS_OF_VR1"),
@@ -70,37 +60,38 @@ def test_the_example_s_placeholders_are_refused() -> None:
     ],
 )
 def test_bad_input_is_refused(tmp_path: Path, hosts: str, vips: str, problem: str) -> None:
-    assert problem in play(inventory(tmp_path, hosts, vips))
+    assert problem in refusal(tmp_path, inventory(tmp_path, hosts, vips))
 
 
 def test_a_part_of_a_cluster_is_refused(tmp_path: Path) -> None:
     vips = "[{name: x, address: 192.0.2.4, prefix: 24}]"
 
-    assert "Run without --limit" in play(inventory(tmp_path, vips=vips), "--limit", "b")
+    assert "Run without --limit" in refusal(tmp_path, inventory(tmp_path, vips=vips), "--limit", "b")
 
 
 def test_a_cloud_that_is_not_available_yet_is_refused(tmp_path: Path) -> None:
     vips = "[{name: x, address: 192.0.2.4, prefix: 24}]"
 
-    output = play(inventory(tmp_path, vips=vips), "--extra-vars", "cloudvip_cloud=openstack")
+    output = refusal(tmp_path, inventory(tmp_path, vips=vips), cloudvip_cloud="openstack")
 
     assert "cloudvip_cloud = 'openstack': expected oci: 'openstack' is not available yet" in output
 
 
 def test_checks_and_virtual_routers_are_looked_at(tmp_path: Path) -> None:
-    vips = "[{name: x, address: 192.0.2.4, prefix: 24}]"
+    vips = "[{name: x, address: 192.0.2.4, prefix: 24}, {name: y, address: 192.0.2.5, prefix: 24, group: b}]"
     extra = {
         "cloudvip_engine": "keepalived",
         "cloudvip_checks": [{"name": "web", "type": "tcp", "port": 0, "host": "CHANGE_ME"}],
-        "cloudvip_virtual_router_ids": {"maan": 1},
+        "cloudvip_virtual_router_ids": {"maan": 1, "main": 7, "b": 7},
     }
 
-    output = play(inventory(tmp_path, vips=vips), "--extra-vars", json.dumps(extra))
+    output = refusal(tmp_path, inventory(tmp_path, vips=vips), **extra)
 
     assert "cloudvip_checks[0] (web).port = 0: expected a whole number" in output
     assert "cloudvip_checks[0] (web).host = 'CHANGE_ME': expected a value of your own" in output
     assert "cloudvip_checks[0].host = 'CHANGE_ME'" not in output
-    assert "cloudvip_virtual_router_ids.maan = 1: expected one of the groups main" in output
+    assert "cloudvip_virtual_router_ids.maan = 1: expected one of the groups main, b" in output
+    assert "cloudvip_virtual_router_ids.b = 7: expected an id of its own: group 'main' has this one" in output
 
 
 def test_nodes_that_disagree_about_their_cluster_are_refused(tmp_path: Path) -> None:
@@ -108,7 +99,7 @@ def test_nodes_that_disagree_about_their_cluster_are_refused(tmp_path: Path) -> 
     other = "[{name: x, address: '192.0.2.{{ 2 + 3 }}', prefix: 24}]"
     hosts = f"{{a: {{}}, b: {{cloudvip_vips: {other}, cloudvip_profile: fast}}}}"
 
-    output = play(inventory(tmp_path, hosts, vips))
+    output = refusal(tmp_path, inventory(tmp_path, hosts, vips))
 
     assert "cloudvip_vips (x).address of b = '192.0.2.5': expected '192.0.2.4' as on a" in output
     assert "cloudvip_profile of b = 'fast': expected None as on a" in output

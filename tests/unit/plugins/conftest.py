@@ -3,23 +3,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible.module_utils import basic
 
 from lab.cloud.testing import Running, running
-from lab.topology import Topology, load
+from lab.topology import Topology
 from tests.unit.plugins.worlds import FakeWorld, LabWorld, World
 
 
-@pytest.fixture(scope="session")
-def topology() -> Topology:
-    return load("vrouters")
+def give(monkeypatch: pytest.MonkeyPatch, arguments: Mapping[str, Any]) -> None:
+    """Have AnsibleModule find these arguments. ansible-core has a function for it, but not before 2.19."""
+    monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
+    monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
 
 
 @pytest.fixture(scope="session")
-def lab_server(topology: Topology, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(topology, tmp_path_factory.mktemp("lab")) as lab:
+def lab_server(topology: Topology, keys: Path) -> Iterator[Running]:
+    with running(topology, keys) as lab:
         yield lab
 
 

@@ -271,13 +271,6 @@ def test_a_vnic_keeps_its_table_while_others_come_and_go() -> None:
     assert [e["table"] for e in interfaces(PRIMARY, gone, new[1], vips={"pod5": vips["pod5"]})] == [7001]
 
 
-def test_an_ipv6_vip_needs_an_interface_that_something_else_configures() -> None:
-    vips = {"pod1": ("10.0.0.4", "ens5"), "pod1-v6": ("2001:db8::4", "ens5")}
-
-    with pytest.raises(AnsibleFilterError, match="VIP 2001:db8::4: expected an interface of vr1 that something else"):
-        interfaces(PRIMARY, BARE, vips=vips)
-
-
 def test_the_node_accepts_its_interfaces() -> None:
     model = copy.deepcopy(MODEL)
     model["groups"][0]["vips"][1]["bindings"]["vr1"]["vnic_id"] = BARE["vnic_id"]

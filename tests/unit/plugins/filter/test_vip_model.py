@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.cloudvip.ha.plugins.filter.vip_model import FilterModule, cluster_of, vip_model, vip_problems
+from ansible_collections.cloudvip.ha.plugins.filter.vip_model import (
+    FilterModule,
+    cluster_of,
+    vip_model,
+    vip_problems,
+    virtual_routers,
+)
 
 NODES = ["vr1", "vr2", "vr3"]
 SUBNETS = {
@@ -39,9 +45,13 @@ def vnics() -> dict[str, Any]:
                     "virtual_router_ip": gateway,
                     "interface": interface,
                     "ipv6_subnet_cidr": "2001:db8:0:a02::/64" if interface == "ens5" else None,
+                    "addressed": True,
+                    "owned": False,
                 }
                 for interface, (cidr, gateway, primaries) in SUBNETS.items()
-            ]
+            ],
+            "tenancy_id": "ocid1.tenancy.x",
+            "region": "eu-frankfurt-1",
         }
         for index, node in enumerate(NODES)
     }
@@ -186,6 +196,18 @@ def test_the_group_of_a_vip_that_is_refused_is_not_refused_besides() -> None:
     assert "prefix = 99" in found
 
 
+def test_the_virtual_routers_are_those_of_the_model_and_of_pods_that_are_to_come() -> None:
+    vips = [TRANSIT, {**POD1, "group": "b", "preferred_node": "vr2"}]
+    pods, ids = [{**POD3, "group": "c"}], {"b": 5}
+
+    named = virtual_routers(vips, "vrouters", vnics(), pods, ids)
+
+    assert named["ids"].pop("c") not in (91, 5)
+    assert named["ids"] == router_ids(*vips, virtual_router_ids=ids)
+    place = {"tenancy_id": "ocid1.tenancy.x", "region": "eu-frankfurt-1", "subnet_cidr": "172.20.136.128/28"}
+    assert named["vnics"] == [{**place, "private_ip": address} for address in SUBNETS["ens3"][2]]
+
+
 def test_keepalived_needs_the_primary_interface_of_every_node() -> None:
     facts = vnics()
     facts["vr3"]["vnics"][0]["interface"] = None
@@ -253,6 +275,49 @@ def test_an_ipv6_vip_is_bound_to_the_interface_whose_prefix_holds_it() -> None:
     vip = built["groups"][0]["vips"][1]
     assert (vip["address"], vip["prefix"]) == ("2001:db8:0:a02::9", 64)
     assert vip["bindings"]["vr3"]["interface"] == "ens5"
+
+
+@pytest.mark.parametrize(
+    ("index", "values", "refused"),
+    [
+        (1, {"addressed": False}, True),
+        (1, {"owned": True}, True),
+        (2, {"addressed": False}, False),
+        (0, {"addressed": False, "ipv6_subnet_cidr": "2001:db8:0:a02::/64"}, False),
+    ],
+    ids=["nothing configures it", "cloudvip does already", "another interface", "the primary one"],
+)
+@pytest.mark.parametrize("predicted", [False, True])
+def test_an_ipv6_vip_needs_an_interface_that_something_else_configures(
+    index: int, values: dict[str, Any], refused: bool, predicted: bool
+) -> None:
+    facts = vnics()
+    facts["vr2"]["vnics"][index].update(values)
+    if index == 0:
+        del facts["vr2"]["vnics"][1]
+
+    found = problems(IPV6, vnics=facts, predicted=predicted)
+
+    expected = (
+        "cloudvip_vips[0] (six).address = '2001:db8:0:a02::9': expected an interface of vr2 that something else "
+        "configures: cloudvip configures ens5 itself, which it can for IPv4 only"
+    )
+    assert found == [expected] * refused
+    assert problems(TRANSIT, {**IPV6, "state": "absent"}, vnics=facts, predicted=predicted) == []
+
+
+def test_a_pod_whose_vnics_are_to_come_has_no_ipv6_address() -> None:
+    facts, pod = vnics(), {**IPV6, "subnet_id": SUBNET}
+    assert problems(TRANSIT, pods=[pod], predicted=True) == []
+    del facts["vr3"]["vnics"][1]
+
+    (found,) = problems(TRANSIT, vnics=facts, pods=[pod], predicted=True)
+
+    assert found.startswith(
+        "cloudvip_pods[0] (six).address = '2001:db8:0:a02::9': expected an address in a subnet of vr3"
+    )
+    assert found.endswith("cloudvip attaches and configures VNICs for IPv4 only")
+    assert problems(TRANSIT, vnics=facts, pods=[{**pod, "state": "absent"}], predicted=True) == []
 
 
 @pytest.mark.parametrize(("vips", "router"), [([POD1, IPV6], False), ([TRANSIT, POD1, IPV6], True)])
@@ -577,5 +642,6 @@ def test_the_filters_are_offered_to_ansible() -> None:
         "vip_problems",
         "cluster_of",
         "cluster_differences",
+        "virtual_routers",
         "virtual_router_conflicts",
     }

@@ -74,38 +74,38 @@ def test_every_node_is_compared_with_the_first() -> None:
     ]
 
 
-VNICS = {"a1": {"vnics": [{"subnet_cidr": "10.0.0.0/28"}]}, "a2": {"vnics": [{"subnet_cidr": "10.0.0.16/28"}]}}
+def routers(cluster: str, subnet: str, addresses: str, region: str = "r", **ids: int) -> dict[str, Any]:
+    """What the filter says of a cluster with nodes in one subnet, whose addresses end with these numbers."""
+    place = {"tenancy_id": "t", "region": region, "subnet_cidr": subnet}
+    base = subnet.rpartition(".")[0]
+    vnics = [{**place, "private_ip": f"{base}.{number}"} for number in addresses.split()]
+    return {"cluster": cluster, "ids": ids, "vnics": vnics}
 
 
-def model(cluster: str, addresses: list[str], engine: str = "keepalived", **ids: int) -> dict[str, Any]:
-    return {
-        "cluster": cluster,
-        "engine": engine,
-        "nodes": [f"{cluster}{i}" for i in (1, 2)],
-        "addresses": {f"{cluster}{i}": address for i, address in enumerate(addresses, 1)},
-        "groups": [{"name": name, "virtual_router_id": number} for name, number in ids.items()],
-    }
-
-
-A = model("a", ["10.0.0.2", "10.0.0.18"], main=7, web=8)
+A = routers("a", "10.0.0.0/28", "2 3", main=7, web=8)
 
 
 def test_an_id_of_another_cluster_in_the_subnet_is_named_with_both_groups() -> None:
-    other = model("b", ["10.9.9.2", "10.0.0.19"], main=9, mail=7)
+    other = routers("b", "10.0.0.0/28", "4", main=9, mail=7)
+    other["vnics"] += routers("b", "10.9.9.0/28", "2")["vnics"]
 
-    assert conflicts(A, [A, other], VNICS) == [
-        "cloudvip_virtual_router_ids.main of cluster 'a' = 7: expected an id of its own in the subnet: group 'mail' of "
-        "cluster 'b' has this one; set another in cloudvip_virtual_router_ids of one of the clusters"
+    assert conflicts(A, [A, other]) == [
+        "cloudvip_virtual_router_ids.main of cluster 'a' = 7: expected an id of its own in the subnet 10.0.0.0/28: "
+        "group 'mail' of cluster 'b' has this one; set another in cloudvip_virtual_router_ids of one of the clusters"
     ]
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        model("b", ["10.0.0.3", "10.0.0.4"], main=9),
-        model("b", ["10.1.0.3", "10.1.0.4"], main=7),
-        model("b", ["10.0.0.3", "10.0.0.4"], "pacemaker", main=7),
+        routers("b", "10.0.0.0/28", "4 5", main=9),
+        routers("b", "10.1.0.0/28", "4 5", main=7),
+        # A subnet of another VCN, as subnets of one do not overlap.
+        routers("b", "10.0.0.0/24", "4 5", main=7),
+        routers("b", "10.0.0.0/28", "3 4", main=7),
+        routers("b", "10.0.0.0/28", "4 5", region="s", main=7),
     ],
+    ids=["another id", "another network", "a wider network", "the same address", "another region"],
 )
-def test_other_ids_other_subnets_and_other_engines_do_not_matter(other: dict[str, Any]) -> None:
-    assert conflicts(A, [A, other], VNICS) == []
+def test_other_ids_and_other_subnets_do_not_matter(other: dict[str, Any]) -> None:
+    assert conflicts(A, [A, other]) == []

@@ -7,7 +7,6 @@ import base64
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -136,6 +135,7 @@ HOST = _vnics.Host(
     interfaces={MAC: "ens3"},
     addresses={"ens3": frozenset({"192.0.2.11"})},
     tables={},
+    rules={},
     network_managers=["systemd-networkd"],
     network_files={"ens3": FILE},
     permanent=frozenset({"ens3"}),
@@ -231,7 +231,7 @@ def vnic(host: _vnics.Host) -> dict[str, Any]:
 
 
 def test_a_vnic_without_an_interface_says_so() -> None:
-    found = vnic(replace(HOST, interfaces={}))
+    found = vnic(HOST._replace(interfaces={}))
 
     assert (found["interface"], found["addressed"], found["owned"]) == (None, False, False)
     assert (found["network_file"], found["permanent"]) == (None, False)
@@ -239,15 +239,44 @@ def test_a_vnic_without_an_interface_says_so() -> None:
 
 @pytest.mark.parametrize("addresses", [{}, {"ens3": {"192.0.2.111", "10.0.0.4"}}, {"ens5": {"192.0.2.11"}}])
 def test_only_its_primary_address_on_its_interface_counts(addresses: dict[str, set[str]]) -> None:
-    host = replace(HOST, addresses={name: frozenset(found) for name, found in addresses.items()})
+    host = HOST._replace(addresses={name: frozenset(found) for name, found in addresses.items()})
 
     assert vnic(host)["addressed"] is False
 
 
 def test_an_interface_that_cloudvip_configures_is_known_by_its_table() -> None:
-    found = vnic(replace(HOST, tables={MAC: 7004}))
+    found = vnic(HOST._replace(tables={MAC: 7004}))
 
     assert (found["owned"], found["table"]) == (True, 7004)
+
+
+# From iproute2 6.1. Only the second is cloudvip's.
+RULES = json.dumps(
+    [
+        {"priority": 0, "src": "all", "table": "local"},
+        {"priority": 7000, "src": "192.0.2.11", "table": "7004"},
+        {"priority": 7000, "src": "192.0.2.12", "table": "100"},
+        {"priority": 6999, "src": "192.0.2.13", "table": "7005"},
+        {"priority": 7000, "src": "192.0.2.14", "action": "blackhole"},
+        {"priority": 32766, "src": "all", "table": "main"},
+    ]
+)
+
+
+def test_an_interface_that_a_broken_off_run_has_not_cleared_is_known_by_its_rule() -> None:
+    rules = _vnics.tables_by_source(RULES)
+    found = vnic(HOST._replace(rules=rules))
+
+    assert rules == {"192.0.2.11": 7004}
+    assert (found["owned"], found["table"]) == (True, 7004)
+    # What is configured counts.
+    assert vnic(HOST._replace(rules=rules, tables={MAC: 7001}))["table"] == 7001
+
+
+@pytest.mark.parametrize("text", ["", "Object not found", '[{"src": "all"}]'])
+def test_rules_that_are_not_understood(text: str) -> None:
+    with pytest.raises(_vnics.NodeError, match="ip -json -4 rule show"):
+        _vnics.tables_by_source(text)
 
 
 # From iproute2 6.1, which leaves an empty object for a link without an address of the family.
@@ -344,6 +373,7 @@ def test_the_network_managers_are_those_that_run(
 ) -> None:
     said = {
         "ip -json -4 address show": ADDRESSES,
+        "ip -json -4 rule show": RULES,
         "systemctl is-active NetworkManager.service": "inactive\n",
         "systemctl is-active systemd-networkd.service": f"{networkd}\n",
     }
@@ -356,3 +386,4 @@ def test_the_network_managers_are_those_that_run(
     assert host.network_managers == managers
     assert host.network_files == files
     assert host.addresses["ens3"] == {"192.0.2.11", "192.0.2.50"}
+    assert host.rules == {"192.0.2.11": 7004}

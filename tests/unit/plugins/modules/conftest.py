@@ -8,18 +8,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
+
+from tests.unit.plugins.conftest import give
 
 Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run `main(*injected)` with options, and return what it answered; `check` for check mode."""
 
     def run(main: Callable[..., None], *injected: Any, check: bool = False, **options: Any) -> dict[str, Any]:
         arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": True}
-        with patch_module_args(arguments), pytest.raises(SystemExit) as exit_:
+        give(monkeypatch, arguments)
+        with pytest.raises(SystemExit) as exit_:
             main(*injected)
         answer: dict[str, Any] = json.loads(capsys.readouterr().out)
         assert bool(answer.get("failed")) == (exit_.value.code != 0)

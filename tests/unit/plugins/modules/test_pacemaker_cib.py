@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ RESOURCE = {
 }
 # The patch is the new configuration itself. A file named after a tool makes it fail with the file's content.
 TOOL = """#!{python}
-import pathlib, sys
+import pathlib, sys, xml.etree.ElementTree as ET
 state, tool, args = pathlib.Path({state!r}), pathlib.Path(sys.argv[0]).name, sys.argv[1:]
 with state.joinpath("calls").open("a") as calls:
     print(tool, *(arg.split("=")[0] for arg in args), file=calls)
@@ -33,6 +34,12 @@ if tool == "cibadmin" and args[0] == "--query":
     print(state.joinpath("cib.xml").read_text())
 elif tool == "cibadmin":
     state.joinpath("forgetful").exists() or state.joinpath("cib.xml").write_text(sys.stdin.read())
+elif tool == "crm_attribute":
+    assert args[1:] == ["--name=maintenance", "--lifetime=reboot", "--delete"]
+    root = ET.fromstring(state.joinpath("cib.xml").read_text())
+    node = root.find("status/node_state[@uname='" + args[0].split("=")[1] + "']")
+    node.remove(node.find("transient_attributes"))
+    state.joinpath("forgetful").exists() or state.joinpath("cib.xml").write_text(ET.tostring(root, "unicode"))
 elif tool == "crm_mon":
     print(state.joinpath("status.xml").read_text())
 elif tool == "crm_diff":
@@ -196,6 +203,65 @@ def test_a_resource_that_does_not_start_is_an_error(run: Run, cluster: Cluster) 
     answer = push(run)
 
     assert "resource 'cloudvip-main' is not started on exactly one node: role=Stopped" in answer["msg"]
+
+
+def maintenance(cluster: Cluster, node: str, value: str = "true") -> None:
+    """Set the attribute with which a change of the engine begins."""
+    root = ET.fromstring(cluster.cib.read_text())
+    states = {state.get("uname"): state for state in root.iterfind("status/node_state")}
+    state = states[node] if node in states else ET.SubElement(root[-1], "node_state", {"uname": node})
+    attributes = ET.SubElement(ET.SubElement(state, "transient_attributes"), "instance_attributes")
+    ET.SubElement(attributes, "nvpair", {"name": "maintenance", "value": value})
+    cluster.cib.write_text(ET.tostring(root, "unicode"))
+
+
+ATTRIBUTE = "crm_attribute --node --name --lifetime --delete"
+
+
+def test_maintenance_that_a_broken_off_change_of_the_engine_left_is_ended(run: Run, cluster: Cluster) -> None:
+    push(run)
+    for node in ("vr1", "vr2"):
+        maintenance(cluster, node)
+    cluster.calls()
+
+    predicted = push(run, end_maintenance=True, check=True)
+    assert cluster.calls() == [QUERY]
+    answer = push(run, end_maintenance=True)
+
+    assert answer["changed"] is True
+    assert cluster.calls() == [READY, QUERY, ATTRIBUTE, ATTRIBUTE, QUERY, READY]
+    assert "maintenance" not in cluster.cib.read_text()
+    assert answer["diff"]["before"].startswith("node vr1 maintenance=true\nnode vr2 maintenance=true\n")
+    assert (predicted["changed"], predicted["diff"]) == (True, answer["diff"])
+    assert push(run, end_maintenance=True)["changed"] is False
+
+
+def test_maintenance_is_ended_before_the_change(run: Run, cluster: Cluster) -> None:
+    maintenance(cluster, "vr2")
+
+    answer = push(run, end_maintenance=True)
+
+    assert answer["changed"] is True
+    assert cluster.calls() == [READY, QUERY, ATTRIBUTE, QUERY, VERIFY, DIFF, PATCH, SETTLE, QUERY, READY]
+
+
+@pytest.mark.parametrize(("value", "options"), [("false", {"end_maintenance": True}), ("true", {})])
+def test_maintenance_that_nobody_asks_to_end_is_left_alone(
+    run: Run, cluster: Cluster, value: str, options: dict[str, Any]
+) -> None:
+    push(run)
+    maintenance(cluster, "vr1", value)
+    cluster.calls()
+
+    assert push(run, **options)["changed"] is False
+    assert cluster.calls() == [READY, QUERY, READY]
+
+
+def test_maintenance_that_does_not_end_is_an_error(run: Run, cluster: Cluster) -> None:
+    maintenance(cluster, "vr1")
+    (cluster.state / "forgetful").touch()
+
+    assert push(run, end_maintenance=True)["msg"] == "after 0 s: node 'vr1' is still in maintenance"
 
 
 def test_a_resource_needs_its_agent(run: Run, cluster: Cluster) -> None:

@@ -27,7 +27,7 @@ class Answers:
 @pytest.fixture(autouse=True)
 def host(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node without interfaces."""
-    monkeypatch.setattr(_vnics, "read_host", lambda: _vnics.Host({}, {}, {}, [], {}, frozenset()))
+    monkeypatch.setattr(_vnics, "read_host", lambda: _vnics.Host({}, {}, {}, {}, [], {}, frozenset()))
 
 
 @pytest.mark.parametrize("check", [False, True])

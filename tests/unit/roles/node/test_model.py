@@ -1,25 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role `node`, entry point `model`, played for two clusters: no node is connected to."""
+"""The role `node`, entry points `fit` and `model`, played for two clusters: no node is connected to."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-ROOT = Path(__file__).parents[4]
+from tests.unit.playing import Played, play
+
 SUBNETS = {"a": "192.0.2.0/28", "b": "192.0.2.0/28", "c": "192.0.2.16/28"}
+POD = {"name": "pod", "address": "10.0.0.4", "prefix": 28, "subnet_id": "ocid1.subnet.x", "group": "pod"}
 
 
-def cluster(name: str, engine: str, first: int, ids: dict[str, int]) -> dict[str, Any]:
+def cluster(
+    name: str, engine: str, first: int, ids: dict[str, int], pods: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """Two nodes that know their VNICs already, and a VIP."""
     vnics = {
         f"{name}{i}": {
+            "tenancy_id": "ocid1.tenancy.x",
+            "region": "eu-frankfurt-1",
             "vnics": [
                 {
                     "vnic_id": f"ocid1.vnic.{name}{i}",
@@ -29,7 +31,7 @@ def cluster(name: str, engine: str, first: int, ids: dict[str, int]) -> dict[str
                     "virtual_router_ip": f"192.0.2.{first}",
                     "interface": "ens3",
                 }
-            ]
+            ],
         }
         for i in (1, 2)
     }
@@ -40,43 +42,38 @@ def cluster(name: str, engine: str, first: int, ids: dict[str, int]) -> dict[str
             "cloudvip_nodes": list(vnics),
             "cloudvip_engine": engine,
             "cloudvip_vips": [{"name": "x", "address": f"192.0.2.{first + 5}", "prefix": 28}],
+            "cloudvip_pods": pods or [],
             "cloudvip_virtual_router_ids": ids,
         },
     }
 
 
-def play(folder: Path, *clusters: dict[str, Any]) -> tuple[bool, str]:
+def play_role(folder: Path, *clusters: dict[str, Any]) -> Played:
     children = {c["vars"]["cloudvip_cluster"]: c for c in clusters}
     fact = {"ansible.builtin.set_fact": {"cloudvip_vnic": "{{ test_vnic }}", "cacheable": True}}
-    role = {"ansible.builtin.include_role": {"name": "cloudvip.ha.node", "tasks_from": "model"}}
-    (folder / "hosts.yml").write_text(yaml.safe_dump({"cloudvip": {"children": children}}), encoding="utf-8")
-    (folder / "play.yml").write_text(
-        yaml.safe_dump([{"hosts": "cloudvip", "gather_facts": False, "tasks": [fact, role]}]), encoding="utf-8"
-    )
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", "hosts.yml", "play.yml"],
-        cwd=folder,
-        env={
-            **{k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")},
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode == 0, done.stdout + done.stderr
+    roles = [
+        {"ansible.builtin.include_role": {"name": "cloudvip.ha.node", "tasks_from": entry}}
+        for entry in ("fit", "model")
+    ]
+    playbook = [{"hosts": "cloudvip", "gather_facts": False, "any_errors_fatal": True, "tasks": [fact, *roles]}]
+    return play(folder, playbook, {"cloudvip": {"children": children}})
 
 
-def test_clusters_of_a_subnet_do_not_share_a_virtual_router_id(tmp_path: Path) -> None:
-    good, output = play(
-        tmp_path, cluster("a", "keepalived", 1, {"main": 51}), cluster("b", "keepalived", 8, {"main": 51})
+@pytest.mark.parametrize(
+    ("group", "pods"), [("main", []), ("pod", [POD])], ids=["of a VIP", "of a POD whose VNICs are to come"]
+)
+def test_clusters_of_a_subnet_do_not_share_a_virtual_router_id(
+    tmp_path: Path, group: str, pods: list[dict[str, Any]]
+) -> None:
+    played = play_role(
+        tmp_path, cluster("a", "keepalived", 1, {group: 51}, pods), cluster("b", "keepalived", 8, {"main": 51})
     )
 
-    assert not good
-    assert "cloudvip_virtual_router_ids.main of cluster 'a' = 51: expected an id of its own in the subnet" in output
-    assert "group 'main' of cluster 'b' has this one" in output
+    assert not played.good
+    assert "Model |" not in played.output
+    assert "The inventory cannot be used; nothing was touched." in played.output
+    expected = f"cloudvip_virtual_router_ids.{group} of cluster 'a' = 51: expected an id of its own in the subnet"
+    assert f"{expected} 192.0.2.0/28: group 'main' of cluster 'b' has this one" in played.output
 
 
 @pytest.mark.parametrize(
@@ -89,6 +86,7 @@ def test_clusters_of_a_subnet_do_not_share_a_virtual_router_id(tmp_path: Path) -
     ],
 )
 def test_clusters_that_do_not_meet_are_built(tmp_path: Path, other: dict[str, Any]) -> None:
-    good, output = play(tmp_path, cluster("a", "keepalived", 1, {"main": 110}), other)
+    played = play_role(tmp_path, cluster("a", "keepalived", 1, {"main": 110}), other)
 
-    assert good, output
+    assert played.good, played.output
+    assert "Model |" in played.output

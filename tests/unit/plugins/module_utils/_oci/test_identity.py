@@ -200,10 +200,10 @@ def test_all_pages_of_a_domain_are_read(lab_world: LabWorld) -> None:
 
 
 @pytest.fixture
-def abroad(topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LabWorld]:
+def abroad(topology: Topology, keys: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LabWorld]:
     """A world whose home region is another one, with names for both regions as the DNS has them."""
     connect = urllib3.util.connection.create_connection
-    with running(topology, tmp_path, tls=True) as lab:
+    with running(topology, keys, tls=True) as lab:
         port = int(lab.url.rpartition(":")[2])
 
         def connect_to_the_lab(_address: Any, *args: Any, **kwargs: Any) -> Any:

@@ -9,7 +9,6 @@ from typing import Any
 import oci
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.cloudvip.ha.plugins.module_utils._oci import session
 from ansible_collections.cloudvip.ha.plugins.module_utils._oci.dynamic_group import instances_rule
 from ansible_collections.cloudvip.ha.plugins.module_utils._oci.errors import CloudError, OciError
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from lab.cloud.names import COMPARTMENT_ID, TENANCY_ID
 from lab.cloud.testing import running
 from lab.topology import Topology
+from tests.unit.plugins.conftest import give
 from tests.unit.plugins.worlds import LabWorld
 
 PEM = (Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
@@ -91,21 +91,21 @@ def test_an_unusable_configuration_is_named(lab_world: LabWorld, params: dict[st
 
 
 def test_a_private_authority_is_trusted_whatever_the_environment_says(
-    topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    topology: Topology, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent/ca.pem")
-    with running(topology, tmp_path, tls=True) as lab:
+    with running(topology, keys, tls=True) as lab:
         world = LabWorld(lab, topology)
 
         assert reaches_the_cloud(world.session(ca_bundle=str(lab.pki.ca_file)), world)
 
 
 def test_an_authority_that_is_not_trusted_is_named_at_once(
-    topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    topology: Topology, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
-    with running(topology, tmp_path, tls=True) as lab:
+    with running(topology, keys, tls=True) as lab:
         world = LabWorld(lab, topology)
 
         with pytest.raises(CloudError, match="set `ca_bundle`") as caught:
@@ -125,17 +125,18 @@ def test_options_come_from_the_environment_when_they_are_not_given(
 ) -> None:
     monkeypatch.setenv("OCI_CLI_CONFIG_FILE", str(lab_world.lab.sdk_config_file))
     monkeypatch.setenv("OCI_CLI_ENDPOINT", lab_world.lab.url)
-    with patch_module_args({}):
-        module = AnsibleModule(session.argument_spec())
+    give(monkeypatch, {})
+    module = AnsibleModule(session.argument_spec())
 
     assert reaches_the_cloud(session.connect(module), lab_world)
 
 
 def test_a_missing_sdk_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(session, "_IMPORT_ERROR", "ImportError: oci")
-    with patch_module_args({}):
-        module = AnsibleModule(session.argument_spec())
-        with pytest.raises(SystemExit):
-            session.connect(module)
+    give(monkeypatch, {})
+    module = AnsibleModule(session.argument_spec())
+
+    with pytest.raises(SystemExit):
+        session.connect(module)
 
     assert "Failed to import the required Python library (oci)" in capsys.readouterr().out
