@@ -104,7 +104,7 @@ def _stands(shape: str, node_image: str) -> bool:
 def up(
     shape: Annotated[str, typer.Option("--topology", help="A shipped topology's name or a .yml file.")] = "vrouters",
     release: Annotated[
-        str, typer.Option("--release", help=f"The nodes' Debian release: {', '.join(image.RELEASES)}.")
+        str, typer.Option("--release", help=f"The nodes' release: {', '.join(image.RELEASES)}.")
     ] = image.RELEASES[0],
 ) -> None:
     """Build what is missing and start the lab. A lab of the same topology and release that is up stays as it is."""

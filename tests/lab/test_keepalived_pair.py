@@ -240,7 +240,7 @@ def test_a_node_that_stood_still_leaves_one_owner_and_no_fight(groups: Lab, coun
 
 # The last ones: they leave another lab behind.
 @pytest.mark.long
-@pytest.mark.parametrize("release", image.RELEASES[1:])
+@pytest.mark.parametrize("release", image.DEBIAN[1:])
 def test_another_release_of_keepalived_does_so_too(lab: Lab, release: str, seed: int, tell: Tell) -> None:
     lab.down()
     lab.up("pair", release)

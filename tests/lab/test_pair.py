@@ -17,7 +17,7 @@ from tests.lab.test_failover import check
 INVENTORY = "inventory/lab-pair"
 
 
-DEFAULT, *OTHERS = image.RELEASES
+DEFAULT, *OTHERS = image.DEBIAN
 
 
 # The default one comes last: the tests after these go on with its cluster.

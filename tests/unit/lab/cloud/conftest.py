@@ -8,26 +8,15 @@ import pytest
 
 from lab.cloud.pki import Pki, ensure
 from lab.cloud.testing import Running, running
-from lab.topology import Topology, load
-
-
-@pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the keys are; made once, because making them is the slow part."""
-    return tmp_path_factory.mktemp("lab")
+from lab.topology import Topology
 
 
 @pytest.fixture
-def topology() -> Topology:
-    return load("vrouters")
+def pki(keys: Path, topology: Topology) -> Pki:
+    return ensure(keys, topology)
 
 
 @pytest.fixture
-def pki(base: Path, topology: Topology) -> Pki:
-    return ensure(base, topology)
-
-
-@pytest.fixture
-def lab(base: Path, topology: Topology) -> Iterator[Running]:
-    with running(topology, base) as running_lab:
+def lab(keys: Path, topology: Topology) -> Iterator[Running]:
+    with running(topology, keys) as running_lab:
         yield running_lab

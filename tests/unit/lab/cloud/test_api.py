@@ -662,8 +662,8 @@ def test_to_move_an_address_with_a_public_ip_takes_no_permission_on_the_public_i
     assert refusal(lambda: publish(node)) == nothing
 
 
-def test_tls_instance_principal_and_cli_end_to_end(base: Path, topology: Topology, tmp_path: Path) -> None:
-    with running(topology, base, tls=True) as lab:
+def test_tls_instance_principal_and_cli_end_to_end(keys: Path, topology: Topology, tmp_path: Path) -> None:
+    with running(topology, keys, tls=True) as lab:
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),

@@ -17,10 +17,10 @@ from lab.topology import Topology, load
 
 
 @pytest.fixture
-def own_base(base: Path, pki: Pki, tmp_path: Path) -> Path:
+def own_base(keys: Path, pki: Pki, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
-    assert pki.ca_file.is_relative_to(base)
-    return Path(shutil.copytree(base, tmp_path / "own"))
+    assert pki.ca_file.is_relative_to(keys)
+    return Path(shutil.copytree(keys, tmp_path / "own"))
 
 
 def contents(base: Path) -> dict[str, bytes]:

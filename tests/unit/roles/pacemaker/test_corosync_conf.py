@@ -12,6 +12,8 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.nativetypes import NativeEnvironment
 
+from tests.unit.roles.fake_nodes import Nodes
+
 ROOT = Path(__file__).parents[4]
 ROLE = ROOT / "roles/pacemaker"
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
@@ -87,3 +89,17 @@ def test_the_braces_match() -> None:
     text = rendered(3, "balanced")
 
     assert text.count("{") == text.count("}") == 8
+
+
+def test_ansible_computes_the_timers_too(tmp_path: Path) -> None:
+    model = {"cluster": "web", "addresses": {"n1": "192.0.2.11", "n2": "192.0.2.12"}}
+    nodes = Nodes(tmp_path, ("n1", "n2"))
+    (tmp_path / "n1/etc/corosync").mkdir()
+    (tmp_path / "n2/etc/corosync").mkdir()
+
+    good, _, output = nodes.play("pacemaker", "configure", cloudvip_model=model, cloudvip_nodes=["n1", "n2"])
+
+    assert good, output
+    text = (tmp_path / "n2/etc/corosync/corosync.conf").read_text()
+    timers = ("token", "consensus", "knet_ping_interval", "knet_ping_timeout")
+    assert [value(text, timer) for timer in timers] == [2000, 600, 500, 1000]
