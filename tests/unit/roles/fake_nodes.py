@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[3]
+from tests.unit.interpreter import ROOT
+from tests.unit.playing import play
+
 PROGRAMS = ("systemctl", "cloudvip", "ip", "keepalived", "crm_attribute", "crm_mon")
 # Each says what it was called with, and plays its part in a cluster whose state is files below the node's directory.
 # keepalived becomes master of all that it is configured for, but not before a second look.
-PROGRAM = """#!{python}
+PROGRAM = """#!{python} -IS
 import os, pathlib, re, sys
 root, node, me, args = pathlib.Path({root!r}), os.environ["NODE"], pathlib.Path(sys.argv[0]).name, sys.argv[1:]
 home = root / node
@@ -105,6 +105,8 @@ class Nodes:
             text = re.sub(r"^ +(owner|group): root\n", "", file.read_text(), flags=re.MULTILINE)
             text = re.sub(r"/usr/s?bin/(?=cloudvip|keepalived)", f"{self.root}/bin/", text)
             text = re.sub(r"(?<=, )(/var/lib/[^]]+)(?=])", r'"\1"', text)
+            # Nor is anything waited for.
+            text = re.sub(r"^( +delay:) .+", r"\1 0", text, flags=re.MULTILINE)
             target.write_text(
                 re.sub(r"(?<![\w/])/(?=(etc|var/lib)/)", f"{self.root}/{{{{ inventory_hostname }}}}/", text)
             )
@@ -112,22 +114,7 @@ class Nodes:
             (copy / "templates").symlink_to(ROOT / "templates" / role)
         tasks = [{"include_role": {"name": str(copy), "tasks_from": entry}} for entry in entries]
         environment = {"NODE": "{{ inventory_hostname }}", "PATH": f"{self.root}/bin:{os.environ['PATH']}"}
-        play = {"hosts": "all", "gather_facts": False, "environment": environment, "tasks": tasks}
-        (self.root / "play.yml").write_text(json.dumps([{**play, "any_errors_fatal": True}]))
-        here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-        done = subprocess.run(
-            [
-                str(Path(sys.executable).with_name("ansible-playbook")),
-                str(self.root / "play.yml"),
-                f"--inventory={','.join(self.names)},",
-                "--extra-vars=" + json.dumps({**variables, **here}),
-            ],
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        changed = sum(int(number) for number in re.findall(r"changed=(\d+)", done.stdout))
-        return done.returncode == 0, changed, done.stdout + done.stderr
+        all_nodes = {"hosts": "all", "gather_facts": False, "any_errors_fatal": True}
+        playbook = [{**all_nodes, "environment": environment, "tasks": tasks}]
+        played = play(self.root, playbook, f"{','.join(self.names)},", "--connection=local", **variables)
+        return played.good, played.changes, played.output

@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,36 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from lab.cloud.names import COMPARTMENT_ID, TENANCY_ID
 from lab.cloud.testing import Running, running
-from lab.topology import Topology, load
+from lab.topology import Topology
+from tests.unit.playing import Played, play
 
-ROOT = Path(__file__).parents[4]
 NODES = ("vr1", "vr2", "vr3")
 # No route of the topology leads to POD 2's: what something refers to is not removed.
 POD1, POD2 = "10.0.0.4", "10.0.0.40"
 
 
 @pytest.fixture(scope="module")
-def topology() -> Topology:
-    return load("vrouters")
-
-
-@pytest.fixture(scope="module")
-def server(topology: Topology, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(topology, tmp_path_factory.mktemp("lab"), tls=True) as lab:
+def server(topology: Topology, keys: Path) -> Iterator[Running]:
+    with running(topology, keys, tls=True) as lab:
         yield lab
-
-
-@dataclass
-class Played:
-    """What came of a play: `changed` counts tasks, over all nodes."""
-
-    good: bool
-    changed: int
-    output: str
 
 
 @dataclass
@@ -127,22 +108,7 @@ class Player:
         entries = (tasks,) if isinstance(tasks, str) else tasks
         roles = [{"ansible.builtin.include_role": {"name": "cloudvip.ha.oci", "tasks_from": e}} for e in entries]
         playbook = [{"hosts": "vrouters", "gather_facts": False, "become": True, "tasks": [fact, *roles]}]
-        (self.folder / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
-        (self.folder / "play.yml").write_text(yaml.safe_dump(playbook), encoding="utf-8")
-        done = subprocess.run(
-            [Path(sys.executable).with_name("ansible-playbook"), "-i", "hosts.yml", "play.yml", *arguments],
-            cwd=self.folder,
-            env={
-                **{k: v for k, v in os.environ.items() if not k.startswith(("OCI_", "ANSIBLE_"))},
-                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-                "ANSIBLE_LOCAL_TEMP": str(self.folder / "tmp"),
-            },
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        recap = re.findall(r"changed=(\d+)", done.stdout)
-        return Played(done.returncode == 0, sum(int(n) for n in recap), done.stdout + done.stderr)
+        return play(self.folder, playbook, inventory, *arguments)
 
 
 @pytest.fixture
@@ -162,11 +128,11 @@ def test_what_check_mode_predicts_is_done_once(player: Player) -> None:
     cloud = player.lab.cloud
 
     predicted = player.play(model, "--check", "--diff")
-    assert (predicted.good, predicted.changed) == (True, 5), predicted.output
+    assert (predicted.good, predicted.changes) == (True, 5), predicted.output
     assert (len(cloud.iam.dynamic_groups), len(cloud.iam.policies), len(addresses(player.lab))) == (0, 0, 0)
 
     made = player.play(model)
-    assert (made.good, made.changed) == (True, 5), made.output
+    assert (made.good, made.changes) == (True, 5), made.output
     assert {a: p.lifetime for a, p in addresses(player.lab).items()} == {POD1: "RESERVED", POD2: "RESERVED"}
     forwarding = {(v.instance, v.interface) for v in cloud.vnics.values() if v.skip_source_dest_check}
     assert forwarding == {(node, interface) for node in NODES for interface in ("ens5", "ens6")}
@@ -176,7 +142,7 @@ def test_what_check_mode_predicts_is_done_once(player: Player) -> None:
     assert not granted["pod1-client"]
 
     again = player.play(model, "--check", "--diff")
-    assert (again.good, again.changed) == (True, 0), again.output
+    assert (again.good, again.changes) == (True, 0), again.output
 
 
 DESTINATION, WEB = "192.0.2.0/24", "10.0.0.9"
@@ -198,7 +164,7 @@ def test_a_public_ip_and_a_route_come_and_go_with_their_vip(player: Player) -> N
         (str(r.destination), r.network_entity_id) for r in cloud.route_tables[table].rules
     }
     again = player.play(player.model(web), "--check")
-    assert (again.good, again.changed) == (True, 0), again.output
+    assert (again.good, again.changes) == (True, 0), again.output
 
     gone = player.play(player.model({**web, "state": "absent"}), tasks="absent")
     assert gone.good, gone.output
@@ -229,11 +195,11 @@ def test_what_an_engine_of_before_needs_is_let_through_until_it_has_gone(player:
 
     assert protocols() == {"6", "17"}
     first = player.play(switched)
-    assert (first.good, first.changed, protocols()) == (True, 1, {"6", "17", "112"}), first.output
+    assert (first.good, first.changes, protocols()) == (True, 1, {"6", "17", "112"}), first.output
     last = player.play(switched, tasks=("main", "absent"))
-    assert (last.good, last.changed, protocols()) == (True, 1, {"112"}), last.output
+    assert (last.good, last.changes, protocols()) == (True, 1, {"112"}), last.output
     again = player.play(switched, tasks=("main", "absent"))
-    assert (again.good, again.changed) == (True, 0), again.output
+    assert (again.good, again.changes) == (True, 0), again.output
 
 
 def test_a_switch_leaves_security_to_the_user(player: Player) -> None:
@@ -243,14 +209,14 @@ def test_a_switch_leaves_security_to_the_user(player: Player) -> None:
 
 
 @pytest.fixture
-def wide(topology: Topology, tmp_path: Path) -> Iterator[Player]:
+def wide(topology: Topology, keys: Path, tmp_path: Path) -> Iterator[Player]:
     """A player with room for many VIPs."""
     prefixes = {"transit": 25, "pod1": 27, "pod2": 27}
     subnets = tuple(
         replace(s, cidr=s.cidr.supernet(new_prefix=prefixes.get(s.name, s.cidr.prefixlen))) for s in topology.subnets
     )
     topology = replace(topology, subnets=subnets)
-    with running(topology, tmp_path, tls=True) as lab:
+    with running(topology, keys, tls=True) as lab:
         yield Player(lab, topology, tmp_path)
 
 
@@ -283,7 +249,7 @@ def test_with_nothing_to_do_the_cloud_is_asked_as_often_for_fifty_vips_as_for_on
 
     again = wide.play(model)
 
-    assert (len(vips), again.good, again.changed) == (50, True, 0), again.output
+    assert (len(vips), again.good, again.changes) == (50, True, 0), again.output
     assert Counter(e["path"].split("/")[2] for e in wide.lab.events) == calls
 
 
@@ -296,7 +262,7 @@ def test_nodes_that_have_the_vnics_of_a_pod_get_no_others(player: Player) -> Non
 
     played = player.play({}, tasks="pods", cloudvip_pods=pods())
 
-    assert (played.good, played.changed) == (True, 0), played.output
+    assert (played.good, played.changes) == (True, 0), played.output
     assert player.lab.events == []
 
 
@@ -312,7 +278,7 @@ def test_an_address_goes_only_when_the_cluster_has_let_it_go(player: Player) -> 
     assert set(addresses(player.lab)) == {POD1, POD2}
 
     last = player.play(player.model(pod1, pod2), tasks="absent")
-    assert (last.good, last.changed) == (True, 1), last.output
+    assert (last.good, last.changes) == (True, 1), last.output
     assert set(addresses(player.lab)) == {POD1}
 
 

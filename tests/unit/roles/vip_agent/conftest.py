@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cloudvip.mover import Mover
 from cloudvip.netdev import Netdev
+from cloudvip.signing import run_openssl
 from cloudvip.state import State
 
 from lab.cloud.testing import Running, running
-from lab.topology import load
+from lab.topology import Topology
 from tests.unit.roles.vip_agent.emulated import Node, allow, reserve
 from tests.unit.roles.vip_agent.fakes import POD1, TRANSIT, FakeClock, FakeCloud, FakeIp, FakeLog
 
@@ -47,6 +50,21 @@ class Bench:
         return any(address in addresses for addresses in self.ip.addresses.values())
 
 
+@cache
+def made(arguments: tuple[str, ...]) -> Iterator[bytes]:
+    return cycle([run_openssl(list(arguments)) for _ in range(3)])
+
+
+@pytest.fixture(autouse=True)
+def keys_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each token's key again after two others: to make one takes longer than most tests."""
+
+    def run(arguments: list[str], data: bytes = b"") -> bytes:
+        return next(made(tuple(arguments))) if arguments[0] == "genpkey" else run_openssl(arguments, data)
+
+    monkeypatch.setattr("cloudvip.federation.run_openssl", run)
+
+
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[FakeCloud]:
     fake = FakeCloud(tmp_path)
@@ -59,15 +77,10 @@ def bench(tmp_path: Path, cloud: FakeCloud) -> Bench:
     return Bench(tmp_path, cloud)
 
 
-@pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("lab")
-
-
 @pytest.fixture
-def lab(keys: Path) -> Iterator[Running]:
+def lab(topology: Topology, keys: Path) -> Iterator[Running]:
     """The lab's cloud with the objects of the VIPs; nobody has been allowed anything."""
-    with running(load("vrouters"), keys, tls=True) as emulated:
+    with running(topology, keys, tls=True) as emulated:
         reserve(emulated)
         yield emulated
 

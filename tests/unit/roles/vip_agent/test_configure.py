@@ -3,22 +3,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import shutil
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cloudvip.checks import load
 
+from tests.unit.interpreter import ROOT
+from tests.unit.playing import play
 from tests.unit.roles.vip_agent.checking import process, tcp
 
-ROOT = Path(__file__).parents[4]
 ROLE = ROOT / "roles" / "vip_agent"
 CHECKS = [tcp("db", 5432), process("lb", "haproxy")]
 
@@ -30,29 +26,12 @@ def configure(folder: Path, model: dict[str, Any]) -> int:
     (folder / "vars.yml").write_text(constants.replace("/etc/cloudvip/", f"{folder}/etc/"))
     (folder / "configure.yml").write_text((ROLE / "tasks/configure.yml").read_text())
     shutil.copytree(ROLE / "templates", folder / "templates", dirs_exist_ok=True)
-    play = {"hosts": "all", "gather_facts": False, "vars_files": ["vars.yml"]}
-    (folder / "play.yml").write_text(json.dumps([{**play, "tasks": [{"import_tasks": "configure.yml"}]}]))
+    tasks = [{"import_tasks": "configure.yml"}]
+    playbook = [{"hosts": "all", "gather_facts": False, "vars_files": ["vars.yml"], "tasks": tasks}]
     variables = {"vip_agent_model": model, "__vip_agent_config": {"version": 1}}
-    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            str(folder / "play.yml"),
-            "--inventory=vr1,",
-            "--extra-vars=" + json.dumps({**variables, **here}),
-        ],
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-        cwd=ROOT,
-        umask=0o077,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    recap = re.search(r"changed=(\d+)", done.stdout)
-    assert recap
-    return int(recap[1])
+    played = play(folder, playbook, "vr1,", "--connection=local", **variables)
+    assert played.good, played.output
+    return played.changes
 
 
 def modes(folder: Path) -> dict[str, str]:

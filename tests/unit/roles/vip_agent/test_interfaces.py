@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.cloudvip.ha.plugins.module_utils._vnics import tables_by_source
 from cloudvip import process
 from cloudvip.cli import main
 from cloudvip.config import VnicInterface
@@ -366,6 +367,9 @@ from cloudvip.clock import Clock
 from cloudvip.config import VnicInterface
 from cloudvip.interfaces import Interfaces
 
+def rules():
+    return subprocess.check_output(["ip", "-json", "-4", "rule", "show"]).decode()
+
 def route(source):
     return json.loads(subprocess.check_output(["ip", "-json", "route", "get", "198.51.100.1", "from", source]))[0]
 
@@ -378,10 +382,10 @@ applied = [interfaces.apply([pod], 0) for _ in range(2)]
 routes = [route(source) for source in ("10.0.2.5", "10.0.2.9")]
 configured = addresses()
 main = subprocess.check_output(["ip", "-4", "route", "show", "10.0.2.0/28"]).decode()
-in_use = interfaces.apply([], 0)
+in_use = [interfaces.apply([], 0), rules()]
 subprocess.check_call(["ip", "address", "delete", "10.0.2.9/32", "dev", "ens7"])
 removed = [interfaces.apply([], 0) for _ in range(2)]
-print(json.dumps([applied, routes, configured, main, in_use, removed, addresses()]))
+print(json.dumps([applied, routes, configured, main, in_use, removed, addresses(), rules()]))
 """
 
 
@@ -397,12 +401,15 @@ def test_the_kernel_accepts_it_and_addresses_of_others_survive() -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    applied, routes, configured, connected, in_use, removed, left = json.loads(done.stdout)
+    applied, routes, configured, connected, in_use, removed, left, rules = json.loads(done.stdout)
     assert applied == [ALL, []]
     assert [(route["gateway"], route["dev"]) for route in routes] == [("10.0.2.1", "ens7")] * 2
     assert configured == ["10.0.2.5/28", "10.0.2.9/32", "192.0.2.77/32"]
     # What the node forwards into the subnet takes the main table.
     assert "dev ens7" in connected
-    assert in_use == []
+    assert in_use[0] == []
+    # By which the playbook knows it as the node's own, and learns that it is not any more.
+    assert tables_by_source(in_use[1])["10.0.2.5"] == 7000
+    assert tables_by_source(rules) == {}
     assert [bool(lines) for lines in removed] == [True, False]
     assert left == ["192.0.2.77/32"]

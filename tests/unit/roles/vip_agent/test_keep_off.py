@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROLE = Path(__file__).parents[4] / "roles" / "vip_agent"
+from tests.unit.interpreter import ROOT
+from tests.unit.playing import play
+
+ROLE = ROOT / "roles" / "vip_agent"
 MINE, LEAVING, THEIRS, OTHERS = (f"02:00:17:00:00:0{number}" for number in (5, 6, 7, 8))
 # What systemd-networkd configures them by before the role comes.
 FILES = {
@@ -34,8 +34,7 @@ def files(folder: Path, interfaces: list[dict[str, Any]], owned: dict[str, bool]
         },
         "check_mode": False,
     }
-    play = {"hosts": "all", "gather_facts": False, "vars_files": [str(ROLE / "vars/main.yml")], "tasks": [task]}
-    (folder / "play.yml").write_text(json.dumps([play]))
+    playbook = [{"hosts": "all", "gather_facts": False, "vars_files": [str(ROLE / "vars/main.yml")], "tasks": [task]}]
     if not (folder / "templates").exists():
         (folder / "templates").symlink_to(ROLE / "templates")
     variables = {
@@ -53,18 +52,9 @@ def files(folder: Path, interfaces: list[dict[str, Any]], owned: dict[str, bool]
                 for mac, mine in owned.items()
             ],
         },
-        "ansible_connection": "local",
-        "ansible_python_interpreter": sys.executable,
     }
-    program = Path(sys.executable).with_name("ansible-playbook")
-    subprocess.run(
-        [program, folder / "play.yml", "--inventory=vr1,", f"--extra-vars={json.dumps(variables)}", *arguments],
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROLE.parents[1] / "ansible.cfg")},
-        cwd=ROLE.parents[1],
-        stdout=subprocess.PIPE,
-        timeout=60,
-        check=True,
-    )
+    played = play(folder, playbook, "vr1,", "--connection=local", *arguments, **variables)
+    assert played.good, played.output
     return {file["path"]: file["content"] for file in json.loads(output.read_text())}
 
 

@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[4]
+from tests.unit.interpreter import ROOT
+from tests.unit.playing import play
+
 VNIC = "ocid1.vnic.oc99.lab.a5"
 MAC = "02:00:17:00:00:05"
 MODEL = {
@@ -37,34 +36,21 @@ def verify(folder: Path, timeout: int, *commands: str, configured: bool = False)
     command.chmod(0o755)
     tasks = (ROOT / "roles/vip_agent/tasks/verify.yml").read_text()
     assert "/usr/sbin/cloudvip" in tasks
-    (folder / "verify.yml").write_text(tasks.replace("/usr/sbin/cloudvip", str(command)))
+    tasks = tasks.replace("/usr/sbin/cloudvip", str(command)).replace("delay: 3", "delay: 0")
+    (folder / "verify.yml").write_text(tasks)
     cleared = {"shell": f"echo {{{{ __vip_agent_unmanaged | join(' ') }}}} >> {folder}/cleared"}
     (folder / "interfaces.yml").write_text(json.dumps([cleared]))
-    play = {"hosts": "vr1", "gather_facts": False, "tasks": [{"import_tasks": "verify.yml"}]}
-    (folder / "play.yml").write_text(json.dumps([play]))
+    playbook = [{"hosts": "vr1", "gather_facts": False, "tasks": [{"import_tasks": "verify.yml"}]}]
     variables = {
         "vip_agent_model": MODEL,
         "vip_agent_node": "vr1",
         "vip_agent_verify_timeout": timeout,
         "__vip_agent_configured": {"changed": configured},
         "__vip_agent_config": {"interfaces": [{"mac": MAC}]},
+        "__vip_agent_leaving": [],
     }
-    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            str(folder / "play.yml"),
-            "--inventory=vr1,",
-            "--extra-vars=" + json.dumps({**variables, **here}),
-        ],
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode == 0, done.stdout + done.stderr, len(runs.read_text().splitlines())
+    played = play(folder, playbook, "vr1,", "--connection=local", **variables)
+    return played.good, played.output, len(runs.read_text().splitlines())
 
 
 def test_a_vip_that_is_where_it_should_be(tmp_path: Path) -> None:
