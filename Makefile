@@ -3,7 +3,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 SHELL := /bin/sh
 
-.PHONY: help setup demo down test test-all lint unit lab-test bench campaign reference format
+.PHONY: help setup demo down test test-all lint unit lab-test bench campaign reference format ee matrix
 .DEFAULT_GOAL := help
 
 # Which of the lab's tests are run, by the markers of pyproject.toml.
@@ -19,7 +19,7 @@ help:
 	@echo 'make bench     against the OCI CLI, ocivip and a tutorial, in the lab (15 minutes; BENCH=--help for options)'
 	@echo 'make campaign  five-minute outages, then random faults (hours; COUNT=50: so many, SEED=7: the same again)'
 	@echo 'make down      remove the lab'
-	@echo 'also: setup lint unit lab-test reference format'
+	@echo 'also: setup lint unit lab-test matrix ee reference format'
 
 setup:
 	@tools/bootstrap
@@ -45,15 +45,18 @@ lint:
 	ruff check .
 	ruff format --check .
 	mypy
-	vermin --no-tips --quiet --target=3.6- --violations roles/vip_agent/files/lib
+	vermin --no-tips --quiet --target=3.6- --violations roles/vip_agent/files/lib \
+	  plugins/modules/[!o]*.py $(addprefix plugins/module_utils/_,cib.py packet_filter.py vnics.py)
 	yamllint --strict .
 	ansible-lint --offline
+	antsibull-changelog lint
 	tools/reference.py --check
-	shellcheck tools/bootstrap .ci/run lab/nodes/rootfs/customize.sh
+	pre-commit validate-config
+	shellcheck tools/bootstrap .ci/run lab/nodes/rootfs/customize.sh lab/nodes/enterprise/*.sh
 	codespell
 
 unit:
-	pytest --numprocesses 2 tests/unit
+	pytest --numprocesses 2 tests/unit tests/collection
 
 lab-test:
 	pytest --tb=short -ra -m '$(SELECT)' tests/lab
@@ -67,6 +70,18 @@ campaign: setup
 	lab up
 	ansible-playbook site.yml -i inventory/lab
 	lab campaign --count $(COUNT) $(if $(SEED),--seed $(SEED))
+
+# Every ansible-core that is supported, each with a Python that it runs on. Those that PATH lacks are left out.
+matrix:
+	tools/matrix.py
+
+# What an execution environment is built from; no image is pulled or built.
+ee:
+	rm -rf .cache/ee
+	ansible-galaxy collection build --output-path .cache/ee
+	mv .cache/ee/cloudvip-ha-*.tar.gz .cache/ee/cloudvip-ha.tar.gz
+	ansible-builder create --file execution-environment.yml --context .cache/ee/context
+	@echo 'Next: podman build --tag cloudvip-ee .cache/ee/context'
 
 reference:
 	tools/reference.py

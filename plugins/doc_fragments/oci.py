@@ -56,6 +56,11 @@ options:
       - That is HTTP 429, 5xx, a conflict with a change in progress, or no answer at all.
     type: int
     default: 120
+attributes:
+  action_group:
+    description: C(module_defaults) of C(group/cloudvip.ha.oci) hold for all modules of the group.
+    support: full
+    membership: [cloudvip.ha.oci]
 requirements:
   - python >= 3.10
   - oci >= 2.167.1
