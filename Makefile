@@ -56,7 +56,7 @@ lint:
 	codespell
 
 unit:
-	pytest --numprocesses 2 tests/unit tests/collection
+	pytest --numprocesses 2 --dist worksteal tests/unit tests/collection
 
 lab-test:
 	pytest --tb=short -ra -m '$(SELECT)' tests/lab

@@ -81,6 +81,7 @@ def interpreter() -> Path:
 def serve(listener: socket.socket) -> None:
     """Fork for each who asks, until the standard input ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.freeze()
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
         client, _ = listener.accept()

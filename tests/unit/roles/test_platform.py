@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.unit.playing import play
+
 ASKED = {
     "node": ["node_packages", "__node_time_service"],
     "pacemaker": ["__pacemaker_packages", "__pacemaker_repositories"],
@@ -49,19 +46,10 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
             }
         },
     ]
-    play = {"hosts": "all", "gather_facts": False, "connection": "local", "tasks": tasks}
-    (directory / "play.yml").write_text(json.dumps([play]))
+    playbook = [{"hosts": "all", "gather_facts": False, "connection": "local", "tasks": tasks}]
     inventory = {"all": {"hosts": {name: {"platform": facts} for name, facts in NODES.items()}}}
-    (directory / "hosts.yml").write_text(json.dumps(inventory))
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("ansible-playbook")), f"--inventory={directory}/hosts.yml",
-            f"--extra-vars=ansible_python_interpreter={sys.executable}", str(directory / "play.yml"),
-        ],
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    played = play(directory, playbook, inventory)
+    assert played.good, played.output
     return {name: json.loads((directory / f"{name}.json").read_text()) for name in NODES}
 
 

@@ -220,6 +220,9 @@ def _certificate(subject: str, key: RSAPrivateKey, issuer: str, signer: RSAPriva
             x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")]),
             critical=False,
         )
+        # Python 3.13 insists on these.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         .sign(signer, SHA256())
     )
 
