@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# A collection may have them elsewhere, which molecule would rather have.
+export MOLECULE_GLOB := molecule/*/molecule.yml
 SHELL := /bin/sh
 
-.PHONY: help setup demo down test test-all lint unit lab-test bench campaign reference format ee matrix
+.PHONY: help setup demo down test test-all lint unit lab-test molecule bench campaign reference format ee matrix
 .DEFAULT_GOAL := help
 
 # Which of the lab's tests are run, by the markers of pyproject.toml.
-SELECT ?= not failures and not long
+SELECT ?= not thorough and not long
 
 # How many random faults a campaign has. SEED, if set, says which.
 COUNT ?= 200
@@ -15,7 +17,8 @@ COUNT ?= 200
 help:
 	@echo 'make demo      build a cluster on an emulated cloud, cut the power of its active node, watch the VIPs come back'
 	@echo 'make test      lint, unit tests, and the end-to-end tests in the lab'
-	@echo 'make test-all  the same with the known failures one by one, outages, and every release (an hour)'
+	@echo 'make molecule  the scenarios of the roles; SCENARIOS=--help for options'
+	@echo 'make test-all  the tests with the known failures one by one, outages, and every scenario on every release (hours)'
 	@echo 'make bench     against the OCI CLI, ocivip and a tutorial, in the lab (15 minutes; BENCH=--help for options)'
 	@echo 'make campaign  five-minute outages, then random faults (hours; COUNT=50: so many, SEED=7: the same again)'
 	@echo 'make down      remove the lab'
@@ -39,7 +42,8 @@ down: setup
 test: setup lint unit lab-test
 
 test-all: SELECT =
-test-all: test
+test-all: SCENARIOS = --every
+test-all: test molecule
 
 lint:
 	ruff check .
@@ -60,6 +64,10 @@ unit:
 
 lab-test:
 	pytest --tb=short -ra -m '$(SELECT)' tests/lab
+
+# All on the default release, and those of the engines on every Debian release.
+molecule: setup
+	tools/scenarios.py $(SCENARIOS)
 
 bench: setup
 	python -m bench $(BENCH)
