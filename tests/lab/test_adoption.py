@@ -11,6 +11,7 @@ from lab.probe import Probe, plan_targets
 from tests.lab.conftest import Lab
 from tests.lab.test_playbook import INVENTORY, VIPS, ids, interfaces_with
 
+pytestmark = pytest.mark.thorough
 OWNER = "vr2"
 INTERFACES = {"transit": "ens3", "pod1": "ens5", "pod2": "ens6"}
 

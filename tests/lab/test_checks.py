@@ -13,7 +13,7 @@ import pytest
 from tests.lab.conftest import ENGINES, Lab, wait_until
 from tests.lab.scene import Scene
 
-pytestmark = pytest.mark.failures
+pytestmark = pytest.mark.thorough
 INVENTORY = "inventory/lab-pair"
 CHECKS: list[dict[str, Any]] = [
     {"name": "line", "type": "tcp", "port": 8089},
@@ -76,7 +76,10 @@ def test_checks_that_pass_come_to_a_running_cluster_without_a_loss(pair: Lab, en
     assert set(again.changed.values()) == {0}, again.output
 
 
-@pytest.mark.parametrize("check", [check["name"] for check in CHECKS])
+@pytest.mark.parametrize(
+    "check",
+    [pytest.param(c["name"], marks=pytest.mark.long if c["type"] in {"http", "process"} else ()) for c in CHECKS],
+)
 def test_a_holder_on_which_a_check_fails_gives_the_group_to_the_other_node_for_good(pair: Lab, check: str) -> None:
     with Scene(pair) as scene:
         holder = scene.holder

@@ -24,7 +24,16 @@ def check(report: dict[str, Any]) -> None:
         assert vip["duplicates"] == 0
 
 
-@pytest.mark.parametrize("kind", ["kill", "stop", "freeze", "hang", "linkdown", "partition", "move"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "kill",
+        *(
+            pytest.param(kind, marks=pytest.mark.thorough)
+            for kind in ("stop", "freeze", "hang", "linkdown", "partition", "move")
+        ),
+    ],
+)
 def test_the_holder_fails_and_the_vips_are_back_on_another_node(lab: Lab, kind: str) -> None:
     report = lab.drill(kind)
     check(report)
@@ -40,6 +49,7 @@ def test_ten_power_cuts_in_a_row(lab: Lab) -> None:
     assert max(v["outage_ms"] for r in reports for v in r["vips"]) < 15_000
 
 
+@pytest.mark.thorough
 def test_the_cloud_forgets_nothing_over_all_that(lab: Lab) -> None:
     assert {p["lifetime"] for p in lab.control.raw_status()["private_ips"]} == {"RESERVED"}
     again = lab.converge("inventory/lab")

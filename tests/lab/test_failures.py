@@ -22,7 +22,7 @@ from tests.lab.scene import CONFIG, GROUP, RESOURCE, Scene
 from tests.lab.test_failover import check
 from tests.lab.test_playbook import EXTRA, vips
 
-pytestmark = pytest.mark.failures
+pytestmark = pytest.mark.thorough
 INVENTORY = "inventory/lab"
 MONITOR_SECONDS = 5
 # What a takeover may take with the timers of the lab's profile: see test_failover.

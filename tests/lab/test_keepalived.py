@@ -20,6 +20,7 @@ from tests.lab.test_campaign import strike
 from tests.lab.test_failover import check
 from tests.lab.test_playbook import EXTRA, INVENTORY, ids, interfaces_with, probed, vips
 
+pytestmark = pytest.mark.thorough
 CONSUMER = "cloudvip-vrrp.service"
 VIP = "10.0.0.4"
 # The fast profile gives a silent master up after half a second; the rest is for a busy machine.
@@ -44,6 +45,7 @@ def scene(cluster: Lab) -> Iterator[Scene]:
 # -- the playbook ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_check_mode_runs_clean_on_bare_nodes_and_changes_nothing(bare: Lab) -> None:
     play = bare.play(INVENTORY, *KEEPALIVED, "--check", "--diff")
     assert play.returncode == 0, play.output[-6000:]
@@ -70,7 +72,9 @@ def test_bare_nodes_become_a_cluster_in_which_the_master_serves_and_nobody_else(
         assert scene.sh(node, "command -v corosync", check=False) == ""
 
 
-@pytest.mark.parametrize("options", [[], ["--check", "--diff"]], ids=["again", "check mode"])
+@pytest.mark.parametrize(
+    "options", [[], pytest.param(["--check", "--diff"], marks=pytest.mark.long)], ids=["again", "check mode"]
+)
 def test_another_run_changes_nothing(cluster: Lab, options: list[str]) -> None:
     play = cluster.converge(INVENTORY, *KEEPALIVED, *options)
     assert play.changed == {"vr1": 0, "vr2": 0, "vr3": 0}, play.output

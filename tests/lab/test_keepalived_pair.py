@@ -193,7 +193,7 @@ def break_the_api(scene: Scene, chance: random.Random, _seconds: float) -> Step:
 # -- the tests ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.failures
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["kill", "linkdown"])
 def test_the_other_node_takes_over(pair: Lab, kind: str) -> None:
     report = pair.drill(kind)
@@ -210,7 +210,7 @@ def test_after_each_random_one_way_flap_of_adverts_all_agree_soon(
     assert percentile(took, 99) <= USUAL_SECONDS, sorted(took)[-5:]
 
 
-@pytest.mark.failures
+@pytest.mark.thorough
 @pytest.mark.parametrize("upset", [kill_a_consumer, break_the_api])
 def test_so_they_do_when_something_else_breaks_at_the_same_time(
     groups: Lab, flaps: int, seed: int, tell: Tell, upset: Upset
@@ -220,7 +220,7 @@ def test_so_they_do_when_something_else_breaks_at_the_same_time(
     tell(summary(f"flaps with {upset.__name__}", seed, took))
 
 
-@pytest.mark.failures
+@pytest.mark.thorough
 @pytest.mark.parametrize("count", [3, pytest.param(100, marks=pytest.mark.long)])
 def test_a_node_that_stood_still_leaves_one_owner_and_no_fight(groups: Lab, count: int, seed: int, tell: Tell) -> None:
     chance = random.Random(seed)

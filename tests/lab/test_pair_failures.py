@@ -13,7 +13,7 @@ import pytest
 from tests.lab.conftest import Lab, wait_until
 from tests.lab.scene import RESOURCE, Scene
 
-pytestmark = pytest.mark.failures
+pytestmark = pytest.mark.thorough
 INVENTORY = "inventory/lab-pair"
 AUDIT_SECONDS = 60
 # The inventory's own one, and as many more as make fifty.

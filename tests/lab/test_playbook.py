@@ -75,6 +75,7 @@ class TestConverged:
         play = lab.converge(INVENTORY, "--check", "--diff")
         assert play.changed == {"vr1": 0, "vr2": 0, "vr3": 0}, play.output
 
+    @pytest.mark.thorough
     def test_a_run_after_a_move_leaves_the_vips_where_they_are(self, lab: Lab) -> None:
         with Scene(lab) as scene:
             old = scene.holder
@@ -105,6 +106,7 @@ class TestConverged:
         gone = lab.converge(INVENTORY, *vips({**EXTRA, "state": "absent"}))
         assert set(gone.changed.values()) == {0}, gone.output
 
+    @pytest.mark.long
     def test_a_refusal_of_the_api_in_mid_run_leaves_what_a_re_run_finishes(self, lab: Lab) -> None:
         for status in (404, 429, 500):
             lab.control.add_fault(

@@ -20,6 +20,7 @@ from tests.lab.conftest import Asker, Lab, wait_until
 from tests.lab.scene import Scene
 from tests.lab.test_playbook import VIPS, probed
 
+pytestmark = pytest.mark.thorough
 INVENTORY = "inventory/lab"
 SUBNET_ID, SUBNET = load("vrouters").subnet("pod3").id, "10.0.0.64/28"
 POD3: dict[str, Any] = {

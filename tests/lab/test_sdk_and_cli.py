@@ -35,7 +35,7 @@ for forbidden in lambda: client.delete_private_ip("{private_ip}"), lambda: clien
 """
 
 
-pytestmark = pytest.mark.usefixtures("cluster")
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("cluster")]
 
 
 @pytest.fixture(scope="module")
