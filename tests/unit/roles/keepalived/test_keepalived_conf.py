@@ -195,6 +195,13 @@ def test_keepalived_does_not_start_without_a_consumer_and_does_not_stay_away() -
     assert (keepalived["Restart"], keepalived["StartLimitIntervalSec"]) == (["always"], ["0"])
 
 
+def test_a_keepalived_that_may_not_raise_limits_sets_none_that_a_reload_would_make_deadly() -> None:
+    soft, hard = settings("cloudvip.conf.j2")["LimitRTTIME"][0].split(":")
+
+    assert (soft, hard) == ("500ms", "1s")
+    assert int(conf(model())["global_defs"]["vrrp_rlimit_rttime"]) > 1_000_000
+
+
 def test_the_consumer_may_change_addresses_and_nothing_else() -> None:
     unit = settings("cloudvip-vrrp.service.j2")
 
