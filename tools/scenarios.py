@@ -23,6 +23,7 @@ from lab.nodes.image import DEBIAN, RELEASES
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".cache" / "scenarios"
 PAGE = ROOT / "docs" / "support.md"
+ENVIRONMENT = {**os.environ, "NO_COLOR": "1"}
 ENGINES = ("pacemaker", "keepalived")
 HEAD = "| scenario | release | result | seconds |\n|---|---|---|---|\n"
 # Molecule goes past what it does not find, and calls that a success.
@@ -79,8 +80,8 @@ def execute(run: Run) -> Outcome:
     began = time.monotonic()
     with log.open("wb") as file:
         done = subprocess.run(
-            ["molecule", "test", "--scenario-name", run.scenario, "--destroy", "never"],
-            cwd=ROOT, env={**os.environ, "CLOUDVIP_RELEASE": run.release}, stdout=file, stderr=subprocess.STDOUT,
+            ["molecule", "test", "--scenario-name", run.scenario, "--destroy", "never", "--no-command-borders"],
+            cwd=ROOT, env={**ENVIRONMENT, "CLOUDVIP_RELEASE": run.release}, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
     outcome = Outcome(judge(done.returncode, log.read_text(errors="replace")), round(time.monotonic() - began))
     if outcome.result != "passed":
@@ -122,7 +123,7 @@ def main() -> None:
             if options.write:
                 PAGE.write_text(table(PAGE.read_text(encoding="utf-8"), {run: outcomes[run]}), encoding="utf-8")
     finally:
-        subprocess.run(["lab", "down"], check=True)
+        subprocess.run(["molecule", "destroy"], cwd=ROOT, env=ENVIRONMENT, check=True)
     sys.exit(any(outcome.result != "passed" for outcome in outcomes.values()))
 
 
