@@ -56,7 +56,7 @@ lint:
 	antsibull-changelog lint
 	tools/reference.py --check
 	pre-commit validate-config
-	shellcheck tools/bootstrap .ci/run lab/nodes/rootfs/customize.sh lab/nodes/enterprise/*.sh
+	shellcheck tools/bootstrap .ci/run lab/nodes/rootfs/*.sh lab/nodes/enterprise/*.sh
 	codespell
 
 unit:

@@ -104,26 +104,35 @@ def _stands(shape: str, node_image: str) -> bool:
 def up(
     shape: Annotated[str, typer.Option("--topology", help="A shipped topology's name or a .yml file.")] = "vrouters",
     release: Annotated[
-        str, typer.Option("--release", help=f"The nodes' release: {', '.join(image.RELEASES)}.")
-    ] = image.RELEASES[0],
+        str | None,
+        typer.Option(
+            "--release", help=f"The nodes' release: {', '.join(image.RELEASES)}.", show_default=image.RELEASES[0]
+        ),
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option("--image", help="Make the nodes of this container image instead: REGISTRY/NAME:TAG.")
+    ] = None,
 ) -> None:
-    """Build what is missing and start the lab. A lab of the same topology and release that is up stays as it is."""
+    """Build what is missing and start the lab. A lab of the same topology and nodes that is up stays as it is."""
     if reason := host.missing():
         raise _fail(reason)
-    if release not in image.RELEASES:
+    if release is not None and reference is not None:
+        raise _fail(f"--release {release} and --image {reference}: nodes are made of one or of the other")
+    if release is not None and release not in image.RELEASES:
         raise _fail(f"--release {release}: expected one of {', '.join(image.RELEASES)}")
     try:
         wanted = topology.load(shape)
         paths.STATE.mkdir(mode=0o755, exist_ok=True)
         keys = pki.ensure(paths.STATE, wanted)
         image.ensure_ssh_keys()
-        name = image.tag(release, keys.ca_file)
+        source = image.pull(reference) if reference is not None else release or image.RELEASES[0]
+        name = image.tag(source, keys.ca_file)
         if _stands(wanted.name, name):
             _console.print(f"lab {wanted.name} is up")
             return
         _step("clean the host", host.tear_down)
         if not image.exists(name):
-            _step(f"build the node image of {release} (once)", lambda: image.build(release, name, keys.ca_file))
+            _step(f"build the node image of {source} (once)", lambda: image.build(source, name, keys.ca_file))
         _step("network", lambda: host.set_up(wanted))
         _step(f"cloud and {len(wanted.nodes)} nodes", lambda: _start_daemon(shape, name))
         _step("SSH", lambda: _wait_for_ssh(Control().status()))

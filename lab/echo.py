@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A UDP echo server that says who it is: the answer is the payload, a blank and the host's name.
 
-It runs as it stands on every node (standard library only, Python 3.9) and as a thread of the lab's daemon for every
+It runs as it stands on every node (standard library only, Python 3.6) and as a thread of the lab's daemon for every
 client. It listens on all addresses, so that it serves an address that arrives later; the answer leaves from the address
 that was asked, which a plain socket leaves to the kernel's choice and a VIP is not what the kernel would choose.
 """
-
-from __future__ import annotations
 
 import argparse
 import contextlib
@@ -31,7 +29,7 @@ def bind(sock: socket.socket, address: str = "0.0.0.0", port: int = PORT) -> soc
     return sock
 
 
-def serve(sock: socket.socket, name: str, stop: threading.Event | None = None) -> None:
+def serve(sock: socket.socket, name: str, stop: "threading.Event | None" = None) -> None:
     """Answer as `name` until `stop` is set (looked at twice a second), or for ever."""
     suffix = b" " + name.encode()
     while stop is None or not stop.is_set():

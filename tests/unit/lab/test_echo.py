@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import re
 import socket
@@ -94,6 +93,10 @@ def _ask_until_up(target: tuple[str, int]) -> bytes:
 
 def test_it_needs_nothing_that_a_node_lacks() -> None:
     source = Path(echo.__file__).read_text(encoding="utf-8")
-    ast.parse(source, feature_version=(3, 9))
+    vermin = Path(sys.executable).with_name("vermin")
+    floor = subprocess.run(
+        [vermin, "-t=3.6-", "--violations", echo.__file__], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert floor.returncode == 0, floor.stdout
     imported = set(re.findall(r"^(?:import|from) (\w+)", source, re.MULTILINE))
     assert imported <= set(sys.stdlib_module_names)
