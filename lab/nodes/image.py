@@ -44,8 +44,14 @@ class Shape(NamedTuple):
 
 SHAPES = {"el8-shaped": Shape(8, "bookworm"), "el9-shaped": Shape(9, "bookworm"), "el10-shaped": Shape(10, "trixie")}
 RELEASES = (*DEBIAN, *SHAPES)
-# The security archive of a release past its support names packages that it no longer has.
-_HOOKS = {"bullseye": ['--setup-hook=sed -i /-security/d "$1/etc/apt/sources.list"']}
+_HOOKS = {
+    "bullseye": [
+        # The security archive of a release past its support names packages that it no longer has.
+        '--setup-hook=sed -i /-security/d "$1/etc/apt/sources.list"',
+        # As the installer and the images of clouds have it; the upgrade to the next release insists on it.
+        '--setup-hook=for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d" && ln -s "usr/$d" "$1/$d"; done',
+    ]
+}
 REPOSITORY = "localhost/cloudvip-lab"
 _PACKAGES = (
     "systemd,systemd-sysv,dbus,udev,kmod,openssh-server,sudo,python3,python3-apt,iproute2,iputils-ping,curl,procps,"

@@ -32,8 +32,8 @@ T = TypeVar("T")
 # What needs bare nodes comes first, so that the cluster is built once.
 _ORDER = [
     "lifecycle", "cloud_semantics", "adoption", "playbook", "permissions", "pods", "failover", "failures", "outages",
-    "campaign", "sdk_and_cli", "engine_switch", "keepalived", "network_managers", "pair", "collection", "checks",
-    "pair_failures", "keepalived_pair",
+    "campaign", "sdk_and_cli", "engine_switch", "keepalived", "network_managers", "upgrade", "pair", "collection",
+    "checks", "pair_failures", "keepalived_pair",
 ]  # fmt: skip
 # What the playbook is told beyond the lab's inventories, which are for Pacemaker.
 ENGINES = {"pacemaker": (), "keepalived": ("-e", "cloudvip_engine=keepalived")}
