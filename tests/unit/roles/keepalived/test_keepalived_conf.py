@@ -161,7 +161,7 @@ def test_a_node_that_fails_a_check_holds_nothing() -> None:
 def test_a_node_without_the_consumer_holds_nothing() -> None:
     script = conf(model())["vrrp_script cloudvip_consumer"]["script"]
 
-    assert script == '"/bin/systemctl is-active --quiet cloudvip-vrrp.service"'
+    assert script == '"/usr/bin/env systemctl is-active --quiet cloudvip-vrrp.service"'
     assert list(main()["track_script"]) == ["cloudvip_consumer"]
 
 
