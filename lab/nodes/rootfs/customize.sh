@@ -24,8 +24,10 @@ fi
 install -D -m 0644 /lab/echo.py /usr/local/lib/lab/echo.py
 install -D -m 0644 /lab/lab-echo.service /etc/systemd/system/lab-echo.service
 systemctl enable lab-echo.service
-systemctl mask getty.target console-getty.service systemd-udevd.service systemd-udev-trigger.service \
-  apt-daily.timer apt-daily-upgrade.timer dnf-makecache.timer systemd-networkd-wait-online.service
+# With its alias, which an upgrade restarts.
+systemctl mask systemd-udevd.service udev.service
+systemctl mask getty.target console-getty.service systemd-udev-trigger.service apt-daily.timer \
+  apt-daily-upgrade.timer dnf-makecache.timer systemd-networkd-wait-online.service
 # A node's kernel is the machine's, whose settings outside the network are not a node's to make.
 install -d /etc/systemd/system/systemd-sysctl.service.d
 printf '[Service]\nExecStart=\nExecStart=/lib/systemd/systemd-sysctl --prefix=net\n' \
