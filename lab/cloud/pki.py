@@ -171,6 +171,21 @@ def _store(stem: Path, certificate: x509.Certificate, key: _PrivateKey) -> Ident
     return Identity(certificate, pem, key_pem)
 
 
+def key_usage(*, is_ca: bool) -> x509.KeyUsage:
+    """What a certificate's key is for: signing certificates, or anything else. Python insists on it from 3.13 on."""
+    return x509.KeyUsage(
+        digital_signature=not is_ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_ca,
+        crl_sign=is_ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
 def _builder(subject: x509.Name, issuer: x509.Name, key: _PrivateKey, is_ca: bool) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -184,20 +199,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: _PrivateKey, is_ca: boo
         .not_valid_after(now + _YEARS_10)
         .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.KeyUsage(
-                digital_signature=not is_ca,
-                content_commitment=False,
-                key_encipherment=False,
-                data_encipherment=False,
-                key_agreement=False,
-                key_cert_sign=is_ca,
-                crl_sign=is_ca,
-                encipher_only=False,
-                decipher_only=False,
-            ),
-            critical=True,
-        )
+        .add_extension(key_usage(is_ca=is_ca), critical=True)
     )
 
 

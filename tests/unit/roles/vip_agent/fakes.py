@@ -36,6 +36,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from lab.cloud.pki import key_usage
+
 TENANCY = "ocid1.tenancy.oc99..t"
 INSTANCE = "ocid1.instance.oc99.lab.vr1"
 TOKEN_LIFETIME = 1200
@@ -223,6 +225,7 @@ def _certificate(subject: str, key: RSAPrivateKey, issuer: str, signer: RSAPriva
         # Python 3.13 insists on these.
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .add_extension(key_usage(is_ca=ca), critical=True)
         .sign(signer, SHA256())
     )
 
