@@ -14,7 +14,6 @@ from lab.nodes import image
 from tests.lab.conftest import Lab
 from tests.lab.test_failover import check
 
-# In CI the scenario pacemaker builds such a pair.
 pytestmark = pytest.mark.long
 INVENTORY = "inventory/lab-pair"
 

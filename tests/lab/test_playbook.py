@@ -75,7 +75,7 @@ class TestConverged:
         play = lab.converge(INVENTORY, "--check", "--diff")
         assert play.changed == {"vr1": 0, "vr2": 0, "vr3": 0}, play.output
 
-    @pytest.mark.thorough
+    @pytest.mark.long
     def test_a_run_after_a_move_leaves_the_vips_where_they_are(self, lab: Lab) -> None:
         with Scene(lab) as scene:
             old = scene.holder
