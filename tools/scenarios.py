@@ -23,7 +23,8 @@ from lab.nodes.image import DEBIAN, RELEASES
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".cache" / "scenarios"
 PAGE = ROOT / "docs" / "support.md"
-ENVIRONMENT = {**os.environ, "NO_COLOR": "1"}
+# What a release is said to have passed has not been run on nodes of another image.
+ENVIRONMENT = {**os.environ, "NO_COLOR": "1", "CLOUDVIP_MOLECULE_IMAGE": ""}
 ENGINES = ("pacemaker", "keepalived")
 HEAD = "| scenario | release | result | seconds |\n|---|---|---|---|\n"
 # Molecule goes past what it does not find, and calls that a success.
@@ -51,7 +52,7 @@ def scenarios() -> list[str]:
 
 
 def plan(named: Iterable[str], releases: Iterable[str]) -> list[Run]:
-    """What is run, one release after the other. Nothing named: all scenarios, all releases that each is meant for.
+    """These scenarios on these releases, as far as they are meant for them; one release after the other.
 
     What follows a hyphen in a scenario's name is a variant for what images of Debian's have.
     """
@@ -83,9 +84,10 @@ def execute(run: Run) -> Outcome:
             ["molecule", "test", "--scenario-name", run.scenario, "--destroy", "never", "--no-command-borders"],
             cwd=ROOT, env={**ENVIRONMENT, "CLOUDVIP_RELEASE": run.release}, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
-    outcome = Outcome(judge(done.returncode, log.read_text(errors="replace")), round(time.monotonic() - began))
+    said = log.read_text(errors="replace")
+    outcome = Outcome(judge(done.returncode, said), round(time.monotonic() - began))
     if outcome.result != "passed":
-        sys.stdout.write("".join(log.read_text(errors="replace").splitlines(keepends=True)[-80:]))
+        sys.stdout.write("".join(said.splitlines(keepends=True)[-80:]))
     return outcome
 
 
@@ -103,24 +105,35 @@ def table(page: str, outcomes: dict[Run, Outcome]) -> str:
     return f"{before}{head}{''.join(lines)}{_ROW.sub('', rest)}"
 
 
-def main() -> None:
+def choose(arguments: list[str] | None = None) -> tuple[list[Run], bool]:
+    """What is to be run, and whether the page is to have the results. Ends the program if that is nothing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--every", action="store_true", help="every scenario on every release that it is meant for")
     parser.add_argument("--release", action="append", choices=RELEASES, help="on this release; may be repeated")
     parser.add_argument("--write", action="store_true", help="put the results into docs/support.md")
     parser.add_argument("scenario", nargs="*", help="all if none is named")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    for name in options.scenario:
+        if name not in scenarios():
+            parser.error(f"scenario {name}: expected one of {', '.join(scenarios())}")
     if options.every or options.release or options.scenario:
         chosen = plan(options.scenario or scenarios(), options.release or (RELEASES if options.every else DEBIAN[:1]))
     else:
         chosen = default_plan()
+    if not chosen:
+        parser.error(f"{' '.join(options.scenario)}: not meant for {' '.join(options.release)}")
+    return chosen, options.write
+
+
+def main() -> None:
+    chosen, write = choose()
     outcomes: dict[Run, Outcome] = {}
     try:
         for run in chosen:
             outcomes[run] = execute(run)
             sys.stdout.write(row(run, outcomes[run]))
             sys.stdout.flush()
-            if options.write:
+            if write:
                 PAGE.write_text(table(PAGE.read_text(encoding="utf-8"), {run: outcomes[run]}), encoding="utf-8")
     finally:
         subprocess.run(["molecule", "destroy"], cwd=ROOT, env=ENVIRONMENT, check=True)

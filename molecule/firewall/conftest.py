@@ -6,7 +6,6 @@ A way in is named `udp 5405` or `tcp 2224` by protocol and port, or `vrrp`, whic
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import struct
@@ -24,6 +23,7 @@ from lab import paths
 from lab.control import Machine, Status
 from lab.fabric import ns
 from lab.nodes import podman
+from tests.unit.roles.firewall.hosts import socket_of
 
 Ways = Callable[..., set[str]]
 """Tries the ways that it is given, and returns those by which packets get in."""
@@ -123,19 +123,11 @@ class Place:
 
     def lets_out(self, user: int, address: str, port: int) -> bool:
         """Whether a user of the machine gets a packet out by TCP."""
-        with Tap(self.netns) as tap:
-            # What counts is who has opened the socket.
-            with ns.enter(self.netns):
-                os.seteuid(user)
-                try:
-                    sender = socket.socket()
-                finally:
-                    os.seteuid(0)
-            with sender:
-                sender.setblocking(False)
-                sender.connect_ex((address, port))
-                sent = (packet for packet in tap.packets(1) if packet.outgoing)
-                return any((packet.destination, packet.way) == (address, f"tcp {port}") for packet in sent)
+        with Tap(self.netns) as tap, socket_of(user, self.netns) as sender:
+            sender.setblocking(False)
+            sender.connect_ex((address, port))
+            sent = (packet for packet in tap.packets(1) if packet.outgoing)
+            return any((packet.destination, packet.way) == (address, f"tcp {port}") for packet in sent)
 
     def _listen(self, way: str) -> socket.socket:
         protocol, _, port = way.partition(" ")

@@ -17,10 +17,10 @@ def monitor(host: Host) -> ElementTree.Element:
     return ElementTree.fromstring(host.check_output("crm_mon --one-shot --output-as=xml"))
 
 
-@pytest.mark.parametrize("service", ["corosync", "pacemaker"])
-def test_it_starts_with_the_node(host: Host, service: str) -> None:
-    assert host.service(service).is_running
-    # Pacemaker takes corosync with it.
+def test_it_runs_and_starts_with_the_node(host: Host) -> None:
+    assert host.service("corosync").is_running
+    assert host.service("pacemaker").is_running
+    # Which takes corosync with it.
     assert host.service("pacemaker").is_enabled
 
 

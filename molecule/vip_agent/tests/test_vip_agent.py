@@ -27,7 +27,7 @@ def test_its_token_is_fresh_and_stays_so(host: Host) -> None:
     assert host.service("cloudvip-token.timer").is_enabled
     host.run_expect([0], "cloudvip token show")
     private = host.file("/run/cloudvip")
-    assert (private.user, private.mode & 0o007) == ("root", 0)
+    assert (private.user, private.mode) == ("root", 0o700)
 
 
 def test_a_takeover_would_work(host: Host) -> None:

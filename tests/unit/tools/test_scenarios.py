@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from lab.nodes.image import DEBIAN, RELEASES
-from tools.scenarios import HEAD, PAGE, Outcome, Run, default_plan, judge, plan, scenarios, table
+from tools.scenarios import HEAD, PAGE, Outcome, Run, choose, default_plan, judge, plan, scenarios, table
 
 
 def test_by_default_all_run_on_one_release_and_the_engines_on_every_debian() -> None:
@@ -28,6 +28,24 @@ def test_a_variant_for_what_images_of_debian_have_is_for_debian_only() -> None:
     releases = {run.release for run in plan(["firewall-iptables"], RELEASES)}
 
     assert releases == set(DEBIAN)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nodes"], ["nodes", "pacemaker"]),
+        (["--release", "el9-shaped", "firewall-none"], ["firewall-none", "el9-shaped"]),
+    ],
+)
+def test_nothing_to_run_is_no_success(
+    arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        choose(arguments)
+
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert [word for word in words if word not in said.splitlines()[-1]] == []
 
 
 @pytest.mark.parametrize(

@@ -369,13 +369,7 @@ class Host:
 
     def reaches_its_volumes(self, user: int) -> bool:
         """Whether a user of the node gets through to where the cloud has its volumes."""
-        with ns.enter(f"{self.name}-{NODE}"):
-            os.seteuid(user)
-            try:
-                client = socket.socket()
-            finally:
-                os.seteuid(0)
-        with client:
+        with socket_of(user, f"{self.name}-{NODE}") as client:
             return _connects(client, ISCSI)
 
 
@@ -386,6 +380,16 @@ def stable(listed: str) -> str:
 
 def _family(version: int) -> int:
     return socket.AF_INET6 if version == 6 else socket.AF_INET
+
+
+def socket_of(user: int, netns: str | Path) -> socket.socket:
+    """A socket for TCP that belongs to `netns`, and to a user as a firewall sees it: by who has opened it."""
+    with ns.enter(netns):
+        os.seteuid(user)
+        try:
+            return socket.socket()
+        finally:
+            os.seteuid(0)
 
 
 def _connects(client: socket.socket, address: tuple[str, int]) -> bool:
