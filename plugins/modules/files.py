@@ -101,6 +101,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -114,6 +115,8 @@ _KEPT = "__pycache__"
 
 _SOURCE = "source/"
 _BYTECODE = "bytecode for "
+# The level of compression, which a Python 3.6 cannot be told.
+_SMALLEST = (9,) if sys.version_info >= (3, 7) else ()
 _PROGRAM_MODE = 0o644
 _TIMEOUT = 60.0
 
@@ -179,7 +182,7 @@ def pack(path: Path, program: Program) -> bytes:
             top = tag if file.suffix == ".pyc" else _SOURCE
             entry = zipfile.ZipInfo(top + file.relative_to(directory).as_posix())
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED, *_SMALLEST)
     return content.getvalue()
 
 
