@@ -183,6 +183,16 @@ def test_a_group_that_was_let_go_is_tried_again_when_the_other_half_may_be_gone(
     assert len(times(holder.pass_time(600), Task.CLAIM)) == 1
 
 
+def test_what_is_lost_each_time_is_claimed_every_ten_minutes(holder: World) -> None:
+    """The other half takes it back 40 seconds after each claim."""
+    claims: list[float] = []
+    for second in range(2000):
+        holder.elsewhere = not claims or second >= claims[-1] + 40
+        claims += [second + at for at in times(holder.pass_time(1), Task.CLAIM)]
+
+    assert [later - claims[0] for later in claims] == [0, 600, 1200, 1800]
+
+
 def test_a_group_that_is_lost_again_much_later_is_taken_back_at_once(holder: World) -> None:
     for _ in range(2):
         holder.elsewhere = True

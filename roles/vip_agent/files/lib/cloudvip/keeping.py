@@ -125,9 +125,10 @@ class Keeping:
 
     def _take_back(self, now: float) -> None:
         self._checked = now
+        if Task.CLAIM in self._due:
+            return
         at = max(now, self._taken_back + _YIELD)
-        self._due.setdefault(Task.CLAIM, at)
-        self._taken_back = at
+        self._due[Task.CLAIM] = self._taken_back = at
 
     def _look_again(self, now: float) -> None:
         self._checked = now
