@@ -103,17 +103,27 @@ def write(results: dict[Release, str]) -> None:
     PAGE.write_text(text, encoding="utf-8")
 
 
-def main() -> None:
+def choose(arguments: list[str] | None = None) -> tuple[list[Release], bool]:
+    """What is to be run, and whether the page is to have the results. Ends the program if a release is not there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="put the results into docs/support.md")
-    parser.add_argument("core", nargs="*", help="releases such as 2.16; all if none is named")
-    options = parser.parse_args()
-    chosen = [r for r in RELEASES if not options.core or r.core.rpartition(".")[0] in options.core]
+    parser.add_argument("core", nargs="*", help="releases such as 2.16, or the full number; all if none is named")
+    options = parser.parse_args(arguments)
+    names = {name: r for r in RELEASES for name in (r.core, r.core.rpartition(".")[0])}
+    for name in options.core:
+        if name not in names:
+            parser.error(f"release {name}: expected one of {', '.join(r.core for r in RELEASES)}")
+    named = {names[name] for name in options.core}
+    return [r for r in RELEASES if not named or r in named], options.write
+
+
+def main() -> None:
+    chosen, write_them = choose()
     results = {release: run(release) for release in chosen}
     sys.stdout.writelines(f"{row(*result)}\n" for result in results.items())
-    if options.write:
+    if write_them:
         write(results)
-    sys.exit("failed" in results.values())
+    sys.exit("failed" in results.values() or "passed" not in results.values())
 
 
 if __name__ == "__main__":

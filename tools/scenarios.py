@@ -106,7 +106,7 @@ def table(page: str, outcomes: dict[Run, Outcome]) -> str:
 
 
 def choose(arguments: list[str] | None = None) -> tuple[list[Run], bool]:
-    """What is to be run, and whether the page is to have the results. Ends the program if that is nothing."""
+    """What is to be run, and whether the page is to have the results. Ends the program if a part is not meant to be."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--every", action="store_true", help="every scenario on every release that it is meant for")
     parser.add_argument("--release", action="append", choices=RELEASES, help="on this release; may be repeated")
@@ -120,8 +120,10 @@ def choose(arguments: list[str] | None = None) -> tuple[list[Run], bool]:
         chosen = plan(options.scenario or scenarios(), options.release or (RELEASES if options.every else DEBIAN[:1]))
     else:
         chosen = default_plan()
-    if not chosen:
-        parser.error(f"{' '.join(options.scenario)}: not meant for {' '.join(options.release)}")
+    for release in options.release or ():
+        for name in options.scenario:
+            if Run(name, release) not in chosen:
+                parser.error(f"{name}: not meant for {release}")
     return chosen, options.write
 
 

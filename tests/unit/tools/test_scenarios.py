@@ -35,9 +35,11 @@ def test_a_variant_for_what_images_of_debian_have_is_for_debian_only() -> None:
     [
         (["nodes"], ["nodes", "pacemaker"]),
         (["--release", "el9-shaped", "firewall-none"], ["firewall-none", "el9-shaped"]),
+        (["--release", "el9-shaped", "firewall", "firewall-iptables"], ["firewall-iptables", "el9-shaped"]),
+        (["--release", "el9-shaped", "--release", DEBIAN[0], "firewall-none"], ["firewall-none", "el9-shaped"]),
     ],
 )
-def test_nothing_to_run_is_no_success(
+def test_what_is_not_to_be_run_is_no_success(
     arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
