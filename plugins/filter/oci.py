@@ -25,11 +25,15 @@ def oci_private_ip_requests(
     for vip in _vips(model, state):
         # A node may have lost its VNIC for an absent POD already.
         vnic_ids = [vip["bindings"][node]["vnic_id"] for node in model["nodes"] if node in vip["bindings"]]
+        # What a POD without VNICs has left is its removal's business: it, and its subnet, may have gone long ago.
+        if state is None and not vnic_ids:
+            continue
+        given = None if vnic_ids else vip["subnet_id"]
         requests.append(
             {
                 "address": vip["address"],
                 "vnic_ids": vnic_ids,
-                "subnet_id": next((known[v]["subnet_id"] for v in vnic_ids if v in known), None),
+                "subnet_id": next((known[v]["subnet_id"] for v in vnic_ids if v in known), given),
                 "state": vip["state"],
                 "display_name": vip["display_name"],
                 "tags": dict(vip["tags"]),
@@ -153,8 +157,10 @@ def _vips(model: Mapping[str, Any], state: str | None = None) -> list[Mapping[st
 
 
 def _object_id(vip: Mapping[str, Any], private_ips: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The OCID of the VIP's private IP; None if there is none, or none yet in check mode."""
-    return (private_ips.get(vip["address"]) or {}).get("id")
+    """The OCID of the VIP's private IP; None if there is none, none yet in check mode, or that of someone else."""
+    found = private_ips.get(vip["address"]) or {}
+    mine = [None, *(binding["vnic_id"] for binding in vip["bindings"].values())]
+    return found.get("id") if found.get("vnic_id") in mine else None
 
 
 def oci_forwarding_vnics(model: Mapping[str, Any]) -> list[str]:

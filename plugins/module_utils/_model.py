@@ -57,8 +57,6 @@ MAX_VIPS_PER_VNIC = {4: 63, 6: 32}
 LONGEST_PREFIX = {4: 30, 6: 126}
 VIRTUAL_ROUTER_IDS = 255
 
-_NETWORKS = {4: "192.0.2.0/24", 6: "2001:db8::/64"}
-
 CLUSTER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 OCID = re.compile(r"ocid1\.[a-z]+\.\S+")
@@ -113,7 +111,7 @@ class Route:
     """A rule of a VCN's route table that leads to a VIP."""
 
     route_table_id: str
-    destination: Network
+    destination: IPv4Network
 
 
 @dataclass(frozen=True)
@@ -191,9 +189,9 @@ def build(raw: object, settings: Settings) -> dict[str, Any]:
         "cluster": str(settings.cluster),
         "engine": settings.engine,
         "router": any(
-            len({_network(vip) for vip in present if vip.group == group and vip.address.version == version}) > 1
+            # No route of a VCN can lead to an IPv6 address.
+            len({_network(vip) for vip in present if vip.group == group and vip.address.version == 4}) > 1
             for group in groups
-            for version in (4, 6)
         ),
         "nodes": [str(node) for node in settings.nodes],
         "addresses": {node: str(own[0].private_ip) for node, own in vnics.items()},
@@ -302,9 +300,12 @@ def _may_lack_vnics(vip: Vip, predicted: bool) -> bool:
 
 
 def _unattached(vip: Vip, vnics: Mapping[str, Sequence[Vnic]], predicted: bool) -> bool:
-    """Whether a POD is left out because no node has its VNIC."""
+    """Whether a POD is left out because no node has its VNIC yet.
+
+    An absent one stays: its private IP may be left.
+    """
     attached = any(vnic.network_of(vip.address) for own in vnics.values() for vnic in own)
-    return _may_lack_vnics(vip, predicted) and not attached
+    return vip.state == "present" and _may_lack_vnics(vip, predicted) and not attached
 
 
 def _check_settings(settings: Settings, problems: Problems) -> None:
@@ -349,7 +350,12 @@ def _parse_vip(entry: object, label: str, keys: Sequence[str], settings: Setting
     address = _parse_address(given.get("address"), f"{label}.address", problems)
     version = 4 if address is None else address.version
     prefix = _parse_prefix(given.get("prefix"), version, f"{label}.prefix", problems)
-    routes = _parse_routes(given.get("routes", []), version, f"{label}.routes", problems)
+    routes: tuple[Route, ...] = ()
+    if given.get("routes") and version == 6:
+        expectation = "[]: in OCI, a route rule for IPv6 cannot lead to an address"
+        problems.add(f"{label}.routes", given["routes"], expectation)
+    else:
+        routes = _parse_routes(given.get("routes", []), f"{label}.routes", problems)
     check_choice(f"{label}.state", given.get("state", "present"), STATES, problems)
     if not isinstance(given.get("public_ip", False), bool):
         problems.add(f"{label}.public_ip", given["public_ip"], "true or false")
@@ -406,18 +412,16 @@ def _parse_prefix(value: object, version: int, variable: str, problems: Problems
     return prefix
 
 
-def _parse_routes(value: object, version: int, label: str, problems: Problems) -> tuple[Route, ...]:
+def _parse_routes(value: object, label: str, problems: Problems) -> tuple[Route, ...]:
     if not isinstance(value, (list, tuple)):
         problems.add(label, value, f"a list of rules, each with {' and '.join(ROUTE_KEYS)}")
         return ()
     return tuple(
-        route
-        for index, entry in enumerate(value)
-        if (route := _parse_route(entry, version, f"{label}[{index}]", problems))
+        route for index, entry in enumerate(value) if (route := _parse_route(entry, f"{label}[{index}]", problems))
     )
 
 
-def _parse_route(entry: object, version: int, label: str, problems: Problems) -> Route | None:
+def _parse_route(entry: object, label: str, problems: Problems) -> Route | None:
     if not isinstance(entry, Mapping):
         problems.add(label, entry, f"a mapping with the keys {' and '.join(ROUTE_KEYS)}")
         return None
@@ -426,14 +430,12 @@ def _parse_route(entry: object, version: int, label: str, problems: Problems) ->
     table, destination = entry.get("route_table_id"), entry.get("destination")
     if table is not None and not (isinstance(table, str) and OCID.fullmatch(table)):
         problems.add(f"{label}.route_table_id", table, "the OCID of a route table")
-    network: Network | None = None
+    network: IPv4Network | None = None
     if destination is not None:
         try:
-            network = ip_network(str(destination))
+            network = IPv4Network(str(destination))
         except ValueError:
-            network = None
-        if network is None or network.version != version:
-            problems.add(f"{label}.destination", destination, f"an IPv{version} network, such as {_NETWORKS[version]}")
+            problems.add(f"{label}.destination", destination, "an IPv4 network, such as 192.0.2.0/24")
     if len(problems.messages) > before or network is None:
         return None
     return Route(str(table), network)

@@ -179,7 +179,8 @@ def _found(request: Request, current: Iterable[PublicIp]) -> PublicIp | None:
         # What uses it need not be what it was made for.
         return None
     used = ", ".join(f"{p} is assigned to {p.private_ip_id}" for p in named)
-    raise ValueError(f"expected a public IP that is free or assigned to {request.private_ip_id}; {used}")
+    mine = "" if request.private_ip_id is None else f" or assigned to {request.private_ip_id}"
+    raise ValueError(f"expected a public IP that is free{mine}; {used}")
 
 
 def _action(request: Request, found: PublicIp | None) -> Action | None:

@@ -78,6 +78,17 @@ def test_a_node_that_has_lost_its_vnic_already_is_not_asked_for_it() -> None:
     assert oci_private_ip_requests({**MODEL, "absent": [gone]}, "absent")[0]["vnic_ids"] == ["vnic-vr2-old"]
 
 
+def test_what_a_pod_without_vnics_has_left_behind_is_looked_for_in_its_subnet() -> None:
+    pods = [{**vip("pod3", "10.0.0.68", "absent"), "subnet_id": "ocid1.subnet.pod3"}]
+    (with_vnics,) = oci_private_ip_requests({**MODEL, "absent": pods}, "absent")
+    pods[0]["bindings"] = {}
+    (without,) = oci_private_ip_requests({**MODEL, "absent": pods}, "absent")
+
+    assert with_vnics["subnet_id"] is None
+    assert (without["subnet_id"], without["vnic_ids"]) == ("ocid1.subnet.pod3", [])
+    assert "10.0.0.68" not in [r["address"] for r in oci_private_ip_requests({**MODEL, "absent": pods})]
+
+
 @pytest.mark.parametrize(
     ("state", "addresses"),
     [
@@ -144,6 +155,15 @@ def test_a_rule_to_an_object_that_check_mode_predicts_has_no_ocid() -> None:
 
 def test_only_rules_that_lead_to_an_object_are_removed() -> None:
     assert oci_route_rules(one("absent", routes=ROUTES), {}, "absent") == {}
+
+
+@pytest.mark.parametrize(("vnic_id", "theirs"), [(None, False), ("vnic-vr1-pod1", False), ("vnic-other", True)])
+def test_what_leads_to_the_object_of_someone_else_stays(vnic_id: str | None, theirs: bool) -> None:
+    model = one("absent", public_ip=True, routes=ROUTES)
+    found = {"10.0.0.4": {"id": "ocid1.privateip.x", "vnic_id": vnic_id}}
+
+    assert (oci_public_ip_requests(model, found, "absent") == []) is theirs
+    assert (oci_route_rules(model, found, "absent") == {}) is theirs
 
 
 def facts(**cidrs: list[str]) -> dict[str, Any]:

@@ -320,9 +320,20 @@ def test_a_pod_whose_vnics_are_to_come_has_no_ipv6_address() -> None:
     assert problems(TRANSIT, vnics=facts, pods=[{**pod, "state": "absent"}], predicted=True) == []
 
 
-@pytest.mark.parametrize(("vips", "router"), [([POD1, IPV6], False), ([TRANSIT, POD1, IPV6], True)])
-def test_both_versions_of_ip_in_one_subnet_make_no_router(vips: list[dict[str, Any]], router: bool) -> None:
-    assert model(*vips)["router"] is router
+@pytest.mark.parametrize(
+    ("vips", "router"),
+    [
+        ([POD1, IPV6], False),
+        ([TRANSIT, POD1, IPV6], True),
+        ([POD1, IPV6, {**IPV6, "name": "seven", "address": "2001:db8:0:a06::9"}], False),
+    ],
+)
+def test_ipv6_vips_make_no_router(vips: list[dict[str, Any]], router: bool) -> None:
+    facts = vnics()
+    for node in NODES:
+        facts[node]["vnics"][2]["ipv6_subnet_cidr"] = "2001:db8:0:a06::/64"
+
+    assert model(*vips, vnics=facts)["router"] is router
 
 
 def test_routes_and_a_public_address_are_taken_over() -> None:
@@ -394,10 +405,11 @@ def test_a_pod_stays_where_a_new_node_is_to_get_its_vnic() -> None:
     assert "(pod1).address = '10.0.0.4': expected an address in a subnet of vr3" in problem
 
 
-def test_an_absent_pod_whose_vnics_are_gone_is_left_out() -> None:
-    assert model(TRANSIT, pods=[{**POD3, "state": "absent"}])["absent"] == []
-    (gone,) = model(TRANSIT, pods=[{**POD1, "subnet_id": SUBNET, "state": "absent"}])["absent"]
-    assert gone["bindings"]["vr1"]["interface"] == "ens5"
+@pytest.mark.parametrize("predicted", [False, True])
+def test_an_absent_pod_whose_vnics_are_gone_may_have_left_its_private_ip(predicted: bool) -> None:
+    (gone,) = model(TRANSIT, pods=[{**POD3, "state": "absent"}], predicted=predicted)["absent"]
+
+    assert (gone["name"], gone["subnet_id"], gone["bindings"]) == ("pod3", SUBNET, {})
 
 
 def test_an_absent_pod_of_which_a_vnic_is_left_is_still_to_be_removed() -> None:
@@ -431,6 +443,10 @@ def test_an_absent_pod_of_which_a_vnic_is_left_is_still_to_be_removed() -> None:
         ({**POD1, "state": "gone"}, "(pod1).state = 'gone': expected present or absent"),
         ({**POD1, "public_ip": "yes"}, "(pod1).public_ip = 'yes': expected true or false"),
         ({**IPV6, "public_ip": True}, "(six).public_ip = True: expected false: an IPv6 address needs no other one"),
+        (
+            {**IPV6, "routes": [{**ROUTE, "destination": "::/0"}]},
+            "'destination': '::/0'}]: expected []: in OCI, a route rule for IPv6 cannot lead to an address",
+        ),
         ({**IPV6, "prefix": 80}, "(six).prefix = 80: expected 64, that of its subnet 2001:db8:0:a02::/64"),
         ({**IPV6, "address": "2001:db8:0:a02::"}, "this one is the network address"),
         ({**IPV6, "address": "2001:db8::9"}, "expected an address in a subnet of vr1: ens5 2001:db8:0:a02::/64"),

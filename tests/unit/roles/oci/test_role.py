@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -163,8 +164,11 @@ def test_a_public_ip_and_a_route_come_and_go_with_their_vip(player: Player) -> N
     assert (DESTINATION, object_id) in {
         (str(r.destination), r.network_entity_id) for r in cloud.route_tables[table].rules
     }
-    again = player.play(player.model(web), "--check")
+    player.lab.call(player.lab.events.clear)
+    again = player.play(player.model(web))
     assert (again.good, again.changes) == (True, 0), again.output
+    asked = Counter(e["path"].split("/")[2] for e in player.lab.events)
+    assert (asked["publicIps"], asked["routeTables"]) == (1, 1)
 
     gone = player.play(player.model({**web, "state": "absent"}), tasks="absent")
     assert gone.good, gone.output
@@ -282,6 +286,21 @@ def test_an_address_goes_only_when_the_cluster_has_let_it_go(player: Player) -> 
     assert set(addresses(player.lab)) == {POD1}
 
 
+def test_what_a_pod_without_vnics_has_left_behind_is_removed(player: Player) -> None:
+    cloud, subnet_id = player.lab.cloud, player.topology.subnet("pod2").id
+    pod2 = {**player.vip("pod2", POD2, "ens6", "absent"), "bindings": {}, "subnet_id": subnet_id, "public_ip": True}
+    model = player.model(player.vip("pod1", POD1, "ens5"), pod2)
+    reserved = player.lab.do(cloud.create_private_ip(subnet_id=subnet_id, address=POD2))
+    player.lab.do(cloud.create_public_ip(reserved.id, "vrouters-pod2"))
+    assert player.play(model).good
+
+    removed = player.play(model, tasks="absent")
+    assert (removed.good, removed.changes) == (True, 2), removed.output
+    assert (set(addresses(player.lab)), len(cloud.public_ips)) == ({POD1}, 0)
+    again = player.play(model, tasks=("main", "absent"))
+    assert (again.good, again.changes) == (True, 0), again.output
+
+
 def test_an_address_of_someone_else_is_refused_before_anything_is_created(player: Player) -> None:
     theirs = player.topology.instance("pod1-client").vnics[0].id
     player.lab.do(player.lab.cloud.create_private_ip(vnic_id=theirs, address=POD1))
@@ -291,6 +310,89 @@ def test_an_address_of_someone_else_is_refused_before_anything_is_created(player
     assert not played.good
     assert f"cloudvip_vips (pod1).address = '{POD1}': expected an address that nothing uses" in played.output
     assert not player.lab.cloud.iam.dynamic_groups
+
+
+def test_a_mistyped_route_table_is_refused_before_anything_is_created(player: Player) -> None:
+    table = "ocid1.routetable.oc1..mistyped"
+    vip = {**player.vip("web", WEB, "ens5"), "routes": [{"route_table_id": table, "destination": DESTINATION}]}
+
+    played = player.play(player.model(vip))
+
+    assert not played.good
+    assert table in played.output
+    assert not player.lab.cloud.iam.dynamic_groups
+    assert addresses(player.lab) == {}
+
+
+def test_a_public_ip_of_someone_else_is_refused_before_anything_is_created(player: Player) -> None:
+    theirs = player.topology.instance("pod1-client").vnics[0].id
+    private_ip = player.lab.do(player.lab.cloud.create_private_ip(vnic_id=theirs))
+    player.lab.do(player.lab.cloud.create_public_ip(private_ip.id, "vrouters-web"))
+
+    played = player.play(player.model({**player.vip("web", WEB, "ens5"), "public_ip": True}))
+
+    assert not played.good
+    assert "cloudvip_vips (web).public_ip = 'vrouters-web': expected a public IP that is free" in played.output
+    assert not player.lab.cloud.iam.dynamic_groups
+    assert WEB not in addresses(player.lab)
+
+
+def test_a_public_ip_and_a_rule_follow_when_an_address_is_made_anew(player: Player) -> None:
+    cloud = player.lab.cloud
+    table = next(t.id for t in cloud.route_tables.values() if t.subnet == "isv")
+    routes = [{"route_table_id": table, "destination": DESTINATION}]
+    model = player.model({**player.vip("web", WEB, "ens5"), "public_ip": True, "routes": routes})
+    assert player.play(model).good
+    (public_ip,) = cloud.public_ips.values()
+    player.lab.do(cloud.update_public_ip(public_ip.id, {"private_ip_id": None}))
+    player.lab.do(cloud.delete_private_ip(addresses(player.lab)[WEB].id))
+
+    again = player.play(model)
+
+    assert (again.good, again.changes) == (True, 3), again.output
+    object_id = addresses(player.lab)[WEB].id
+    assert [(p.id, p.private_ip_id) for p in cloud.public_ips.values()] == [(public_ip.id, object_id)]
+    rules = {str(r.destination): r.network_entity_id for r in cloud.route_tables[table].rules}
+    assert rules[DESTINATION] == object_id
+
+
+GROUP = "cloudvip-vrouters"
+
+
+def test_the_dynamic_group_of_another_cluster_of_the_name_is_refused(player: Player) -> None:
+    iam = player.lab.cloud.iam
+    theirs = "ANY {instance.id = 'ocid1.instance.oc1.iad.a', instance.id = 'ocid1.instance.oc1.iad.b'}"
+    player.lab.call(iam.create_dynamic_group, GROUP, theirs, "x")
+
+    played = player.play(player.model(player.vip("pod1", POD1, "ens5")))
+
+    assert not played.good
+    assert (
+        f"oci_dynamic_group = '{GROUP}': expected a group of this cluster's instances; it has others, "
+        "ocid1.instance.oc1.iad.a, ocid1.instance.oc1.iad.b."
+    ) in played.output
+    assert [g.matching_rule for g in iam.dynamic_groups.values()] == [theirs]
+    assert addresses(player.lab) == {}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        f"ALL {{{{instance.compartment.id = '{COMPARTMENT_ID}'}}}}",
+        "ANY {{instance.id = '{mine}', instance.id = 'ocid1.instance.oc1.iad.a'}}",
+    ],
+    ids=["of a compartment", "with a node that is replaced"],
+)
+def test_a_dynamic_group_that_may_be_this_cluster_s_is_adopted(player: Player, rule: str) -> None:
+    iam, mine = player.lab.cloud.iam, player.topology.instance("vr1").id
+    player.lab.call(iam.create_dynamic_group, GROUP, rule.format(mine=mine), "x")
+
+    played = player.play(player.model(player.vip("pod1", POD1, "ens5")))
+
+    assert played.good, played.output
+    (group,) = iam.dynamic_groups.values()
+    instances = sorted(player.topology.instance(node).id for node in NODES)
+    assert re.findall("ocid1.instance[^']+", group.matching_rule) == instances
 
 
 def test_a_placeholder_is_refused_before_anything_is_asked(player: Player) -> None:

@@ -82,6 +82,12 @@ def test_something_is_done_exactly_when_before_and_after_differ(request_: Reques
             id="assigned elsewhere",
         ),
         pytest.param(
+            replace(WANTED, private_ip_id=None),
+            [ELSEWHERE],
+            "a public IP that is free; 203.0.113.8 (pip-2) is assigned to ip-2",
+            id="assigned elsewhere, and not yet made",
+        ),
+        pytest.param(
             UNWANTED,
             [ELSEWHERE],
             "a public IP that is free or assigned to ip-1; 203.0.113.8 (pip-2) is assigned to ip-2",
