@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -212,6 +213,44 @@ def test_a_node_that_cannot_take_it_is_told_all_reasons_before_anything_is_touch
     ):
         assert problem in refused.output
     assert not node.home.exists()
+
+
+def test_the_package_of_the_distribution_is_for_those_who_name_no_wheels(tmp_path: Path) -> None:
+    inputs = {
+        "plain": {},
+        "directory": {"oci_cli_wheel_dir": str(tmp_path)},
+        "index": {"oci_cli_index_url": "https://index.example.org/simple"},
+        "python": {"oci_cli_python": "/usr/bin/python3.11"},
+    }
+    nodes = {f"{name}{major}": {"major": major, **values} for major in ("8", "9") for name, values in inputs.items()}
+    facts = {"os_family": "RedHat", "distribution": "OracleLinux", "pkg_mgr": "dnf"}
+    tasks = [
+        # What can be cached is a fact.
+        {"ansible.builtin.set_fact": {**facts, "distribution_major_version": "{{ major }}", "cacheable": True}},
+        {"ansible.builtin.include_role": {"name": "cloudvip.ha.oci_cli", "tasks_from": "preflight", "public": True}},
+        {
+            "ansible.builtin.copy": {
+                "content": "{{ __oci_cli_provider }} {{ __oci_cli_program }}",
+                "dest": f"{tmp_path}/{{{{ inventory_hostname }}}}",
+                "mode": "0600",
+            }
+        },
+    ]
+    playbook = [{"hosts": "all", "gather_facts": False, "connection": "local", "tasks": tasks}]
+
+    played = play(tmp_path, playbook, {"all": {"hosts": nodes}}, __oci_cli_defaults=str(tmp_path / "oci_cli_rc"))
+
+    assert played.good, played.output
+    chosen = {name: (tmp_path / name).read_text(encoding="utf-8") for name in nodes}
+    wheels = dict.fromkeys(nodes, "wheels /usr/local/bin/oci")
+    assert chosen == {**wheels, **dict.fromkeys(("plain8", "plain9"), "package /usr/bin/oci")}
+
+
+def test_the_wheels_may_be_below_the_home_directory(node: Node) -> None:
+    played = node.play(oci_cli_wheel_dir=f"~/{os.path.relpath(node.directory / 'wheels', Path.home())}")
+
+    assert played.good, played.output
+    assert node.says() == "1.0"
 
 
 def test_bad_input_is_refused_at_once(node: Node) -> None:
