@@ -14,6 +14,8 @@ MARK = "cloudvip"
 INCLUDE = "/etc/cloudvip/firewall.nft"
 # With a pattern nft does not mind that the file is gone; without it, it would load none of its rules.
 INCLUDE_LINE = f'include "{INCLUDE}*";'
+# Where Debian has it, and leaves it when nftables is removed.
+CONFIGURATION = "/etc/nftables.conf"
 
 SAVED = {
     "netfilter-persistent.service": {4: "/etc/iptables/rules.v4", 6: "/etc/iptables/rules.v6"},
@@ -58,7 +60,8 @@ def refuses(rule: Rule, chains: Mapping[str, Sequence[Rule]], some: bool) -> boo
     """Whether a rule refuses all packets that come to it, or with `some` whether it refuses any by itself."""
     if rule.target == _REFUSE:
         return some or not rule.conditional
-    return not rule.conditional and any(refuses(other, chains, False) for other in chains.get(rule.target or "", ()))
+    within = chains.get(rule.target or "", ())
+    return (some or not rule.conditional) and any(refuses(other, chains, False) for other in within)
 
 
 # systemd
@@ -221,8 +224,11 @@ class NftablesPlan(NamedTuple):
     boot: str
 
 
-_TABLE = re.compile(r"^\s*(?:(?:add|create)\s+)?table\s+(?:(ip6?|inet)\s+)?([\w./\\-]+)", re.MULTILINE)
-_INCLUDED = re.compile(r"""^\s*include\s+["']([^"']+)["']""", re.MULTILINE)
+_COMMENT = re.compile(r"#.*")
+_TABLE = re.compile(
+    r"(?:^|;)\s*(?:(?:add|create)\s+)?table\s+(?:(ip6?|inet)\s+)?([\w./\\-]+)\s*(?=[{;]|$)", re.MULTILINE
+)
+_INCLUDED = re.compile(r"""(?:^|;)\s*include\s+["']([^"']+)["']""", re.MULTILINE)
 _HARMLESS = {"counter", "log", "drop", "reject", "jump", "goto"}
 _ADDRESS = {4: "ip saddr", 6: "ip6 saddr"}
 _VERSIONS = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
@@ -230,12 +236,12 @@ _VERSIONS = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
 
 def tables(text: str) -> Set[Tuple[str, str]]:
     """The tables that a file of nft's makes: family and name."""
-    return {(family or "ip", name) for family, name in _TABLE.findall(text)}
+    return {(family or "ip", name) for family, name in _TABLE.findall(_COMMENT.sub("", text))}
 
 
 def included(text: str) -> List[str]:
     """The patterns of the files that a file of nft's includes."""
-    return [pattern for pattern in _INCLUDED.findall(text) if not pattern.startswith(INCLUDE)]
+    return [pattern for pattern in _INCLUDED.findall(_COMMENT.sub("", text)) if not pattern.startswith(INCLUDE)]
 
 
 def edit_configuration(text: str, present: bool) -> str:

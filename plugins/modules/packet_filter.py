@@ -26,6 +26,7 @@ options:
         if C(netfilter-persistent.service), C(iptables.service) or C(ip6tables.service) is active and its rules are in
         C(/etc/iptables) or C(/etc/sysconfig), or V(nftables) if C(nftables.service) is enabled. If nothing of that is
         true, the module changes nothing.
+      - Without effect with O(state=absent).
     type: str
     choices: [auto, iptables, nftables]
     default: auto
@@ -55,7 +56,10 @@ options:
     type: bool
     default: false
   state:
-    description: V(absent) removes what the module has added, and nothing else.
+    description:
+      - V(absent) removes what the module has added, and nothing else.
+      - It looks at the rules that are loaded, at every file named above that exists, and at nftables' configuration,
+        whatever is active now.
     type: str
     choices: [present, absent]
     default: present
@@ -89,7 +93,7 @@ import os
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, List, NoReturn, Optional, Set, Tuple
+from typing import Callable, Dict, Iterable, List, NoReturn, Optional, Set, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -106,6 +110,10 @@ class Node:
         self.diff: List[Dict[str, str]] = []
         self._module = module
         self._steps: List[Callable[[], object]] = []
+
+    def has(self, program: str) -> bool:
+        """Whether a program is installed."""
+        return self._module.get_bin_path(program) is not None
 
     def run(self, program: str, *arguments: str, stdin: Optional[str] = None) -> str:
         """What a program says; one that fails ends the module."""
@@ -156,18 +164,27 @@ def read(path: Path) -> str:
         return ""
 
 
-def plan_iptables(node: Node, version: int, path: Path, wanted: rules.Wanted) -> None:
-    """Plan the changes of the rules that are loaded, and of the file that they are loaded from."""
-    program, ours = PROGRAMS[version], rules.iptables_rules(wanted, version)
-    loaded, saved = node.run(f"{program}-save", "-t", "filter"), read(path)
-    now, boot = rules.edit_iptables(loaded, ours), rules.edit_iptables(saved, ours)
-    if now.commands:
-        names = {"before_header": f"{program}-save", "after_header": f"{program}-save"}
-        lines = "".join(f"{line}\n" for line in ("*filter", *now.commands, "COMMIT"))
-        step = partial(node.run, f"{program}-restore", "--wait", "--noflush", stdin=lines)
-        node.change({**names, "before": loaded, "after": now.text}, step)
-    test = partial(node.run, f"{program}-restore", "--wait", "--test", stdin=boot.text)
-    node.replace(path, saved, boot.text, test)
+def plan_iptables(node: Node, files: Iterable[Tuple[int, str]], wanted: rules.Wanted) -> None:
+    """Plan the changes of the rules that are loaded, and of the files that they are loaded from."""
+    paths: Dict[int, List[Path]] = {}
+    for version, name in files:
+        paths.setdefault(version, []).append(Path(name))
+    for version in paths:
+        program, ours = PROGRAMS[version], rules.iptables_rules(wanted, version)
+        # Its files may outlive it.
+        installed = node.has(f"{program}-save")
+        loaded = node.run(f"{program}-save", "-t", "filter") if installed else ""
+        now = rules.edit_iptables(loaded, ours)
+        if now.commands:
+            names = {"before_header": f"{program}-save", "after_header": f"{program}-save"}
+            lines = "".join(f"{line}\n" for line in ("*filter", *now.commands, "COMMIT"))
+            step = partial(node.run, f"{program}-restore", "--wait", "--noflush", stdin=lines)
+            node.change({**names, "before": loaded, "after": now.text}, step)
+        for path in paths[version]:
+            saved = read(path)
+            boot = rules.edit_iptables(saved, ours).text
+            test = partial(node.run, f"{program}-restore", "--wait", "--test", stdin=boot)
+            node.replace(path, saved, boot, *([test] if installed else []))
 
 
 def plan_nftables(node: Node, configuration: Path, wanted: rules.Wanted) -> None:
@@ -182,8 +199,8 @@ def plan_nftables(node: Node, configuration: Path, wanted: rules.Wanted) -> None
             tables |= rules.tables(texts[path])
             patterns = [os.path.join("/etc", pattern) for pattern in rules.included(texts[path])]
             files += [Path(name) for pattern in patterns for name in glob.glob(pattern)]
-    ruleset = json.loads(node.run("nft", "--json", "list", "ruleset"))
-    plan = rules.plan_nftables(ruleset["nftables"], tables, wanted)
+    ruleset = json.loads(node.run("nft", "--json", "list", "ruleset"))["nftables"] if node.has("nft") else []
+    plan = rules.plan_nftables(ruleset, tables, wanted)
     if plan.commands:
         node.change({"prepared": plan.commands}, partial(node.run, "nft", "--file", "-", stdin=plan.commands))
     ours, text = Path(rules.INCLUDE), texts[configuration]
@@ -191,19 +208,27 @@ def plan_nftables(node: Node, configuration: Path, wanted: rules.Wanted) -> None
     node.replace(configuration, text, rules.edit_configuration(text, bool(plan.boot)))
 
 
-def plan(node: Node, provider: str, wanted: rules.Wanted) -> str:
-    """Plan all changes, and return by what the node's rules are loaded. Raises OSError."""
+def plan(node: Node, provider: str, wanted: Optional[rules.Wanted]) -> str:
+    """Plan all changes, and return by what the node's rules are loaded. Raises OSError.
+
+    :param wanted: None removes everything
+    """
     show = ("show", "--property=Id,ActiveState,UnitFileState,ExecStart")
     units = rules.units(node.run("systemctl", *show, rules.FIREWALLD, *rules.SAVED, rules.NFTABLES))
-    files = [(version, Path(name)) for version, name in rules.saved(units) if os.path.exists(name)]
+    files = [(version, name) for version, name in rules.saved(units) if os.path.exists(name)]
+    if wanted is None:
+        # What filters now need not be what ours were put into.
+        every = [file for saved in rules.SAVED.values() for file in saved.items() if os.path.exists(file[1])]
+        plan_iptables(node, every, rules.Wanted())
+        plan_nftables(node, Path(rules.configuration(units) or rules.CONFIGURATION), rules.Wanted())
+        return rules.detect(units, files)
     if provider == "auto":
         provider = rules.detect(units, files)
     if provider == "iptables":
         if not files:
             names = ", ".join(name for saved in rules.SAVED.values() for name in saved.values())
             node.fail(f"provider iptables: expected a service that has loaded one of the files {names}")
-        for version, path in files:
-            plan_iptables(node, version, path, wanted)
+        plan_iptables(node, files, wanted)
     if provider == "nftables":
         configuration = rules.configuration(units)
         if configuration is None or not rules.active(units, rules.NFTABLES):
@@ -233,7 +258,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    node, wanted = Node(module), rules.Wanted()
+    node, wanted = Node(module), None
     if module.params["state"] == "present":
         services = [rules.Service(**service) for service in module.params["services"]]
         wanted = rules.Wanted(module.params["peers"], services, module.params["forward"])

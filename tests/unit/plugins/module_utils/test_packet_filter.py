@@ -27,6 +27,8 @@ def table(*lines: str) -> str:
         (['-A INPUT -m comment --comment "no -j DROP here" -j ACCEPT', "-A INPUT -j REJECT"], 1),
         (["-A guard -j inner", "-A inner -j LOG", "-A inner -j DROP", "-A INPUT -j ACCEPT", "-A INPUT -g guard"], 4),
         (["-A guard -s 203.0.113.7/32 -j DROP", "-A INPUT -j guard", "-A INPUT -j ACCEPT"], 3),
+        (["-A guard -p tcp -j ACCEPT", "-A guard -j DROP", "-A INPUT -i ens3 -j guard", "-A INPUT -j REJECT"], 2),
+        (["-A guard -s 203.0.113.7/32 -j DROP", "-A INPUT -i ens3 -j guard", "-A INPUT -j REJECT"], 2),
     ],
 )
 def test_peers_come_before_the_first_rule_that_refuses_anything(lines: list[str], place: int) -> None:
@@ -42,13 +44,15 @@ def test_peers_come_before_the_first_rule_that_refuses_anything(lines: list[str]
 def test_what_everybody_may_comes_before_the_first_rule_that_refuses_everything() -> None:
     lines = [
         "-A FORWARD -d 198.51.100.0/24 -j DROP",
+        "-A guard -j DROP",
+        "-A FORWARD -s 203.0.113.0/24 -j guard",
         "-A FORWARD -j LOG",
         "-A FORWARD -j REJECT --reject-with tcp-reset",
     ]
 
     edit = rules.edit_iptables(table(*lines), ROUTER)
 
-    assert edit.text == table(*lines[:2], f"-A FORWARD {ROUTER['FORWARD'][0]}", lines[2])
+    assert edit.text == table(*lines[:4], f"-A FORWARD {ROUTER['FORWARD'][0]}", lines[4])
 
 
 @pytest.mark.parametrize("text", ["", "*nat\n-A INPUT -j DROP\nCOMMIT\n", "*filter\n-A INPUT -j DROP\n"])
@@ -95,17 +99,26 @@ def test_the_configuration_of_nftables_is_restored_byte_by_byte(text: str) -> No
 
 def test_tables_and_included_files_of_nftables_are_found() -> None:
     text = """#!/usr/sbin/nft -f
-# table inet old {}
-flush ruleset
-include "/etc/nftables.d/*.nft"
+# table inet old {}; table inet older {}; include "/etc/old.nft"
+flush ruleset; include "/etc/nftables.d/*.nft"
 table inet filter { chain input { type filter hook input priority 0; } }
   add table ip6 guard
 table plain {
 }
+define x = of_a_name_that_is_elsewhere
+table inet $x {
+}
+delete table ip gone; table ip6 short {}; table ip last;
 include "/etc/cloudvip/firewall.nft*";
 """
 
-    assert rules.tables(text) == {("inet", "filter"), ("ip6", "guard"), ("ip", "plain")}
+    assert rules.tables(text) == {
+        ("inet", "filter"),
+        ("ip6", "guard"),
+        ("ip", "plain"),
+        ("ip6", "short"),
+        ("ip", "last"),
+    }
     assert rules.included(text) == ["/etc/nftables.d/*.nft"]
 
 

@@ -117,12 +117,16 @@ UNITS = {
     ),
     "firewalld": ("firewalld.service", ""),
 }
-# Services as they would be there. Each time it is asked which engines run, the answer is the next two lines of a file.
+# Services as they would be there. Each time it is asked which engines run, and firewalld, the answer is the next two
+# lines of a file, and what firewalld is.
 SYSTEMCTL = """#!/bin/sh
 cd {root}
 case "$1" in
   show) cat units ;;
-  is-active) head -n 2 engines; sed -i 1,2d engines; exit 3 ;;
+  is-active)
+    head -n 2 engines; sed -i 1,2d engines
+    grep -A 1 firewalld units | grep -q =active && echo active || echo inactive
+    exit 3 ;;
   *) exit 1 ;;
 esac
 """
@@ -144,6 +148,7 @@ class Host:
         self._bin = root / "bin"
         self.name = f"cvfw-{os.getpid()}-{next(_numbers)}"
         self._sockets: dict[tuple[int, str], socket.socket] = {}
+        self._hidden: list[str] = []
         self._files(program)
 
     def _files(self, program: str) -> None:
@@ -254,13 +259,26 @@ class Host:
         with server:
             yield
 
+    def unit(self, name: str, state: str) -> None:
+        """Have a service in a state."""
+        text = re.sub(rf"(Id={name}\nActiveState=).*", rf"\1{state}", (self.root / "units").read_text())
+        new = "" if f"Id={name}\n" in text else f"\nId={name}\nActiveState={state}\n"
+        (self.root / "units").write_text(text + new)
+
+    def hide(self, *programs: str) -> None:
+        """Be without programs of the machine."""
+        self._hidden += programs
+
     def run(self, *argv: str, stdin: str = "", check: bool = True) -> str:
         """What a program says on the node, with the node's /etc."""
+        # Nobody may execute a device.
+        mounts = [(self.etc, "/etc"), *(("/dev/null", os.path.realpath(program)) for program in self._hidden)]
+        mount = " && ".join(f"mount --bind {source} {target}" for source, target in mounts)
         done = subprocess.run(
             [
                 *("nsenter", f"--net=/run/netns/{self.name}-{NODE}"),
                 *("unshare", "--mount", "--propagation", "private"),
-                *("sh", "-c", f'mount --bind {self.etc} /etc && exec "$@"', "sh", *argv),
+                *("sh", "-c", f'{mount} && exec "$@"', "sh", *argv),
             ],
             env={**os.environ, "PATH": f"{self._bin}:/usr/sbin:/usr/bin:/sbin:/bin"},
             input=stdin,
@@ -301,10 +319,13 @@ class Host:
         answer: dict[str, Any] = json.loads(said)
         return answer
 
-    def play(self, *plays: str, engines: str = "", **variables: Any) -> tuple[list[int], str]:
+    def play(
+        self, *plays: str, engines: str = "", check: bool = False, good: bool = True, **variables: Any
+    ) -> tuple[list[int], str]:
         """Play task files of the role; how much each play has changed, and what was printed.
 
         :param plays: the names of task files, with a space between those of one play
+        :param good: whether all is to go well
         :param engines: which run each time that is asked; none if it is asked more often
         """
         answers = [*engines.split(), *["inactive"] * 8]
@@ -322,7 +343,10 @@ class Host:
         printed = self.run(
             *("env", f"ANSIBLE_CONFIG={ROOT / 'ansible.cfg'}", "ANSIBLE_NOCOLOR=1", f"HOME={self.root}"),
             *(str(Path(sys.executable).with_name("ansible-playbook")), str(self.root / "play.yml"), "-i", f"{NODE},"),
+            *(("--check", "--diff") if check else ()),
+            check=good,
         )
+        assert good == ("failed=0" in printed), printed
         return [text.count("\nchanged:") for text in printed.split("PLAY [all]")[1:]], printed
 
     def send(self, who: str, what: str, version: int, text: str) -> None:

@@ -18,6 +18,7 @@ from tests.unit.roles.firewall.hosts import (
     NOBODY,
     PEER,
     PEERS,
+    RULES_V4,
     STRANGER,
     VRRP,
     Host,
@@ -98,6 +99,49 @@ def test_removal_leaves_no_trace(host: Host) -> None:
 
     assert (first["changed"], second["changed"]) == (True, False)
     assert (host.rules(), host.files()) == before
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_removal_finds_what_was_put_in_though_something_else_filters_now(host: Host, stopped: bool) -> None:
+    before = host.rules(), host.files()
+    host.filter()
+    if stopped:
+        host.unit("netfilter-persistent.service" if host.provider == "iptables" else "nftables.service", "inactive")
+    else:
+        host.unit("firewalld.service", "active")
+
+    first, second = host.filter(state="absent"), host.filter(state="absent")
+
+    assert (first["changed"], second["changed"]) == (True, False)
+    assert stopped or first["provider"] == "firewalld"
+    assert (host.rules(), host.files()) == before
+
+
+@pytest.mark.parametrize("host", ["iptables", "nftables"], indirect=True)
+def test_removal_edits_files_that_outlive_their_programs(host: Host) -> None:
+    before = host.files()
+    host.filter()
+    host.hide("/usr/sbin/nft", "/usr/sbin/xtables-nft-multi")
+    (host.root / "units").write_text("Id=other.service\nActiveState=inactive\n")
+
+    assert host.filter(state="absent")["changed"]
+
+    assert host.files() == before
+    assert not host.filter(state="absent")["changed"]
+
+
+@pytest.mark.parametrize("host", ["iptables"], indirect=True)
+def test_rules_that_two_services_load_are_changed_once(host: Host) -> None:
+    (host.etc / "sysconfig").mkdir()
+    (host.etc / "sysconfig/iptables").write_text(RULES_V4)
+    host.unit("iptables.service", "active")
+    before = host.rules()
+
+    assert host.filter()["changed"]
+    assert not host.filter()["changed"]
+    assert host.filter(state="absent")["changed"]
+
+    assert (host.rules(), (host.etc / "sysconfig/iptables").read_text()) == (before, RULES_V4)
 
 
 def test_check_mode_predicts_and_does_nothing(host: Host) -> None:
@@ -244,8 +288,7 @@ def test_a_provider_without_its_service_is_refused(tmp_path: Path, provider: str
 
 def test_rules_that_will_be_loaded_only_at_boot_are_refused(tmp_path: Path) -> None:
     with Host(tmp_path, "nftables").make() as host:
-        units = host.root / "units"
-        units.write_text(units.read_text().replace("ActiveState=active", "ActiveState=inactive", 1))
+        host.unit("nftables.service", "inactive")
 
         assert "expected nftables.service to have loaded its rules" in host.filter()["msg"]
 

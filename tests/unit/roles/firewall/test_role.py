@@ -5,21 +5,31 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.unit.roles.firewall.hosts import ALL, PEER, STRANGER, Host
+from tests.unit.roles.firewall.hosts import ALL, PEER, ROOT, STRANGER, Host
 
 # Knows the policies whose files it has; each option is a line of the log. The rules in force are in files of their own.
 FIREWALL_CMD = """#!{python}
 import pathlib, sys
+sys.path.insert(0, {collections!r})
+from ansible_collections.cloudvip.ha.plugins.filter.firewall import rich_rules
 home, files = pathlib.Path({home!r}), pathlib.Path("/etc/firewalld/policies")
 arguments = sys.argv[1:]
+reads = {{"--list-rich-rules", "--get-policies"}}
 with (home / "calls").open("a") as calls:
-    print(*(a for a in arguments if not a.startswith("--policy=") and a != "--list-rich-rules"), file=calls)
+    print(*(a for a in arguments if not a.startswith("--policy=") and a not in reads), file=calls)
+if (home / "broken").exists() and not reads & {{*arguments}}:
+    sys.exit(252)
 if arguments[0] == "--reload":
+    for policy in home.glob("cloudvip-*"):
+        policy.unlink()
     for file in files.iterdir():
-        (home / file.stem).write_text("")
+        (home / file.stem).write_text("".join(rule + "\\n" for rule in rich_rules(file.read_text())))
+elif arguments[0] == "--get-policies":
+    print("allow-host-ipv6", *(policy.name for policy in home.glob("cloudvip-*")))
 elif arguments[0].startswith("--policy="):
     policy = home / arguments[0].partition("=")[2]
     if not policy.exists():
@@ -42,7 +52,8 @@ def firewalld(tmp_path: Path) -> Host:
     """A node on which firewalld runs, and has never heard of a cluster."""
     host = Host(tmp_path, "firewalld")
     (tmp_path / "in-force").mkdir()
-    host.program("firewall-cmd", FIREWALL_CMD.format(python=sys.executable, home=str(tmp_path / "in-force")))
+    names = {"python": sys.executable, "collections": str(ROOT / "collections"), "home": str(tmp_path / "in-force")}
+    host.program("firewall-cmd", FIREWALL_CMD.format(**names))
     host.program("firewall-offline-cmd", "#!/bin/sh\n")
     return host
 
@@ -63,7 +74,7 @@ def test_what_loads_the_rules_is_found_and_the_ports_are_opened(host: Host) -> N
 
     assert host.heard() == {PEER: {"udp 5405", "udp 5412"}, STRANGER: set()}
     assert host.forwards() == {4, 6}
-    assert host.play("remove")[0] == [1]
+    assert host.play("remove", firewall_provider="none")[0] == [1]
     assert (host.rules(), host.files()) == before
 
 
@@ -99,13 +110,82 @@ def test_a_node_without_a_firewall_stays_open_and_the_run_says_so(tmp_path: Path
 
 def test_firewalld_is_found_and_policies_that_are_new_or_gone_are_taken_up_by_a_reload(firewalld: Host) -> None:
     with firewalld.make():
-        firewalld.play("main")
+        assert firewalld.play("main", "main")[0] == [2, 0]
         assert calls(firewalld) == ["--reload"]
         policies = {f"firewalld/policies/{name}.xml" for name in ("cloudvip-peers", "cloudvip-forward")}
         assert set(firewalld.files()) == policies
 
-        firewalld.play("remove")
+        assert firewalld.play("remove", "remove")[0] == [2, 0]
         assert (calls(firewalld), firewalld.files()) == (["--reload"], {})
+
+
+@pytest.mark.parametrize("entry", ["main", "remove"])
+def test_what_a_run_that_broke_off_has_not_taken_up_the_next_one_does(firewalld: Host, entry: str) -> None:
+    broken = firewalld.root / "in-force/broken"
+    with firewalld.make():
+        if entry == "remove":
+            firewalld.play("main")
+        broken.touch()
+        firewalld.play(entry, good=False)
+        broken.unlink()
+        calls(firewalld)
+        files = firewalld.files()
+
+        assert firewalld.play(entry, check=True)[0] == [1]
+        assert calls(firewalld) == []
+        assert firewalld.play(entry, entry)[0] == [1, 0]
+
+        assert (calls(firewalld), firewalld.files()) == (["--reload"], files)
+
+
+def test_rules_in_force_that_differ_from_their_files_are_mended(firewalld: Host) -> None:
+    with firewalld.make():
+        firewalld.play("main")
+        calls(firewalld)
+        path = firewalld.root / "in-force/cloudvip-peers"
+        before = path.read_text()
+        path.write_text("".join([*before.splitlines(keepends=True)[1:], 'rule protocol value="vrrp" accept\n']))
+
+        assert firewalld.play("main", check=True)[0] == [2]
+        assert calls(firewalld) == []
+        assert firewalld.play("main", "main")[0] == [2, 0]
+
+        assert len(calls(firewalld)) == 2
+        assert sorted(path.read_text().splitlines()) == sorted(before.splitlines())
+
+
+def test_policies_do_not_wait_for_a_firewalld_that_was_stopped_before_their_removal(firewalld: Host) -> None:
+    with firewalld.make():
+        firewalld.play("main")
+        calls(firewalld)
+        firewalld.unit("firewalld.service", "inactive")
+
+        assert firewalld.play("remove", "remove")[0] == [1, 0]
+
+        assert (calls(firewalld), firewalld.files()) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("state", "port", "refused"),
+    [
+        ("inactive", {}, False),
+        ("inactive", {"ansible_port": 22}, False),
+        ("inactive", {"ansible_port": 2222}, True),
+        ("active", {"ansible_port": 2222}, False),
+    ],
+)
+def test_firewalld_is_not_started_where_it_would_shut_out_whoever_is_connected(
+    firewalld: Host, state: str, port: dict[str, Any], refused: bool
+) -> None:
+    # So that a run that does not refuse ends before it would install anything on the machine of the test.
+    (firewalld.etc / "firewalld/policies").rmdir()
+    (firewalld.etc / "firewalld/policies").touch()
+    with firewalld.make():
+        firewalld.unit("firewalld.service", state)
+
+        printed = firewalld.play("main", good=False, firewall_provider="firewalld", **port)[1]
+
+        assert ("firewall_provider = firewalld: expected" in printed) == refused
 
 
 def test_rules_of_policies_that_run_are_changed_without_a_reload(firewalld: Host) -> None:
