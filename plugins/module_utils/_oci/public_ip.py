@@ -179,8 +179,8 @@ def _found(request: Request, current: Iterable[PublicIp]) -> PublicIp | None:
         # What uses it need not be what it was made for.
         return None
     used = ", ".join(f"{p} is assigned to {p.private_ip_id}" for p in named)
-    mine = "" if request.private_ip_id is None else f" or assigned to {request.private_ip_id}"
-    raise ValueError(f"expected a public IP that is free{mine}; {used}")
+    own = "" if request.private_ip_id is None else f" or assigned to {request.private_ip_id}"
+    raise ValueError(f"expected a public IP that is free{own}; {used}")
 
 
 def _action(request: Request, found: PublicIp | None) -> Action | None:
