@@ -101,11 +101,18 @@ def _ingredients(source: str | Base, ca: Path) -> dict[str, bytes]:
         **{name: rootfs.joinpath(name).read_bytes() for name in ("customize.sh", "lab-echo.service", "public.xml")},
         "authorized_keys": paths.SSH_KEY.with_suffix(".pub").read_bytes(),
         "ca.pem": ca.read_bytes(),
-        "cached-packages": _lines(_SHAPED_PACKAGES if source in SHAPES else _CACHED_PACKAGES),
+        "cached-packages": _lines(_cached_packages(source)),
         "echo.py": Path(lab.echo.__file__).read_bytes(),
         "host-key": paths.SSH_HOST_KEY.read_bytes(),
         **(_machine_files() if isinstance(source, Base) else {}),
     }
+
+
+def _cached_packages(source: str | Base) -> tuple[str, ...]:
+    if isinstance(source, Base):
+        # Not every release of every distribution has it, and whatever lacks one of these does not become a node.
+        return tuple(name for name in _CACHED_PACKAGES if name != "resource-agents")
+    return _SHAPED_PACKAGES if source in SHAPES else _CACHED_PACKAGES
 
 
 def _machine_files() -> dict[str, bytes]:

@@ -41,6 +41,12 @@ useradd shadow-utils
 END
   dnf install --assumeyes --setopt=install_weak_deps=False "$@"
 
+  # With the packages of a cluster. The role enables Oracle's, which is called otherwise; those of others are for whoever
+  # makes the image.
+  for repository in $(dnf --quiet repolist --all | awk '/^(ha|highavailability) / { print $1 }'); do
+    dnf config-manager --set-enabled "$repository"
+  done
+
   # The release's presets say so too, unless a package came before systemd.
   for unit in sshd NetworkManager firewalld; do
     systemctl is-enabled --quiet "$unit" || systemctl enable "$unit"

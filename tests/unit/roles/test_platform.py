@@ -18,6 +18,7 @@ ASKED = {
 FACTS = ("os_family", "distribution", "distribution_major_version", "pkg_mgr")
 NODES = {
     "debian": dict(zip(FACTS, ("Debian", "Debian", "12", "apt"), strict=True)),
+    "ubuntu": dict(zip(FACTS, ("Debian", "Ubuntu", "24", "apt"), strict=True)),
     **{
         f"{name}{major}": dict(zip(FACTS, ("RedHat", distribution, major, "dnf"), strict=True))
         for name, distribution in (("ol", "OracleLinux"), ("rhel", "RedHat"))
@@ -63,7 +64,14 @@ def test_debian_has_its_own_names(called: dict[str, dict[str, Any]]) -> None:
     assert debian["vip_agent_python"] == "/usr/bin/python3"
 
 
-@pytest.mark.parametrize("node", [name for name in NODES if name != "debian"])
+def test_ubuntu_differs_from_debian_in_the_package_of_the_agents(called: dict[str, dict[str, Any]]) -> None:
+    debian, ubuntu = (called[name]["__pacemaker_packages"] for name in ("debian", "ubuntu"))
+
+    assert [name.replace("resource-agents", "resource-agents-base") for name in debian] == ubuntu
+    assert called["ubuntu"] == {**called["debian"], "__pacemaker_packages": ubuntu}
+
+
+@pytest.mark.parametrize("node", [name for name in NODES if NODES[name]["os_family"] == "RedHat"])
 def test_enterprise_linux_has_others(node: str, called: dict[str, dict[str, Any]]) -> None:
     names = called[node]
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -130,6 +131,15 @@ def test_both_ways_to_a_node_install_the_same_packages_of_debian(ca: Path, monke
     assert f"--include={','.join(files['lab/debian-packages'].split())}" in debian
 
 
+def test_no_package_is_fetched_that_a_distribution_may_lack(ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, debian = built("bookworm", ca, monkeypatch)
+    _, files = built_from(ORACLE, ca, monkeypatch)
+
+    fetched = {*files["lab/cached-packages"].split()}
+    # Ubuntu 24.04 has it in parts.
+    assert {*debian["lab/cached-packages"].split()} - fetched == {"resource-agents"}
+
+
 def test_an_image_made_of_another_is_named_by_it_and_by_what_it_is_now(ca: Path) -> None:
     name = image.tag(ORACLE, ca)
 
@@ -231,6 +241,31 @@ def test_dnf_installs_what_is_not_there(tmp_path: Path) -> None:
     asked = done.stdout.split()
     assert {"install", "--assumeyes", "NetworkManager", "firewalld", "iproute", "openssh-server", "sudo"} <= {*asked}
     assert "curl" not in asked
+
+
+@pytest.mark.parametrize(
+    ("repositories", "enabled"),
+    [
+        ("baseos on\nha off\nha-debuginfo off\n", ["ha"]),
+        ("baseos on\nhighavailability off\nhighavailability-source off\n", ["highavailability"]),
+        ("ol9_addons off\nol9_baseos_latest on\n", []),
+    ],
+)
+def test_the_packages_of_a_cluster_can_be_had(tmp_path: Path, repositories: str, enabled: list[str]) -> None:
+    (tmp_path / "repositories").write_text(repositories, encoding="ascii")
+    cat = f'while read -r line; do echo "$line"; done <{tmp_path}/repositories'
+    dnf = f'#!/bin/sh\ncase "$*" in *repolist*) {cat} ;; config-manager*) echo "$@" ;; esac\n'
+    (tmp_path / "dnf").write_text(dnf, encoding="ascii")
+    # No further than to what comes next.
+    (tmp_path / "systemctl").write_text("#!/bin/sh\nexit 3\n", encoding="ascii")
+    for name in ("dnf", "systemctl"):
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "awk").symlink_to(str(shutil.which("awk")))
+
+    done = install(tmp_path)
+
+    assert done.returncode == 3
+    assert done.stdout.splitlines() == [f"config-manager --set-enabled {name}" for name in enabled]
 
 
 def repositories(major: int) -> dict[str, str]:
