@@ -9,7 +9,7 @@ This runs on the nodes: Python 3.6 and the standard library only.
 
 import copy
 import xml.etree.ElementTree as ET
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 # What a cluster that has never run would say.
 EMPTY = "<cib><configuration><crm_config/><nodes/><resources/><constraints/></configuration><status/></cib>"
@@ -70,6 +70,7 @@ class Request(NamedTuple):
     resource_defaults: Mapping[str, str]
     resources: Tuple[Resource, ...]
     locations: Tuple[Location, ...]
+    purge_agent: Mapping[str, str]
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "Request":
@@ -88,6 +89,7 @@ class Request(NamedTuple):
                 )
                 for entry in params["locations"]
             ),
+            purge_agent=_agent("purge_agent", params["purge_agent"]) if params["purge_agent"] else {},
         )
 
 
@@ -104,17 +106,17 @@ def _resource(entry: Mapping[str, Any]) -> Resource:
     return Resource(
         id=entry["id"],
         present=entry["state"] == "present",
-        agent=_agent(entry["id"], entry["agent"]) if entry["state"] == "present" else {},
+        agent=_agent(f"agent of resource '{entry['id']}'", entry["agent"]) if entry["state"] == "present" else {},
         params=_texts(entry["params"]),
         meta=_texts(entry["meta"]),
         operations=tuple(operations),
     )
 
 
-def _agent(resource_id: str, name: str) -> Dict[str, str]:
+def _agent(what: str, name: str) -> Dict[str, str]:
     parts = name.split(":")
     if len(parts) != 3 or not all(parts):
-        raise CibError(f"agent of resource '{resource_id}' = '{name}': expected class:provider:type")
+        raise CibError(f"{what} = '{name}': expected class:provider:type")
     return {"class": parts[0], "provider": parts[1], "type": parts[2]}
 
 
@@ -164,6 +166,8 @@ def apply(current: ET.Element, request: Request) -> ET.Element:
             _put_resource(resources, resource)
         else:
             _drop_resource(resources, constraints, resource.id)
+    for resource_id in _purged(root, request):
+        _drop_resource(resources, constraints, resource_id)
     for location in request.locations:
         _put_location(constraints, location)
     return root
@@ -232,6 +236,16 @@ def _put_operations(primitive: ET.Element, wanted: Tuple[Operation, ...]) -> Non
         operations.remove(op)
 
 
+def _purged(root: ET.Element, request: Request) -> Set[str]:
+    """Return the ids of the resources that have the agent to be purged, but are not requested."""
+    found = {
+        str(primitive.get("id"))
+        for primitive in root.iterfind("configuration/resources//primitive")
+        if request.purge_agent and request.purge_agent.items() <= primitive.attrib.items()
+    }
+    return found - {resource.id for resource in request.resources}
+
+
 def _drop_resource(resources: ET.Element, constraints: ET.Element, resource_id: str) -> None:
     for parent in list(resources.iter()):
         for primitive in parent.findall("primitive"):
@@ -273,7 +287,7 @@ def _lines(root: ET.Element, request: Request) -> Iterator[str]:
     for name, value in sorted(_pairs(defaults).items()):
         if name in request.resource_defaults:
             yield f"resource default {name}={value}"
-    named = {resource.id for resource in request.resources}
+    named = {resource.id for resource in request.resources} | _purged(root, request)
     for primitive in root.iterfind("configuration/resources//primitive"):
         if primitive.get("id") in named:
             yield from _resource_lines(primitive)
@@ -335,14 +349,18 @@ def resource_problems(status: str, request: Request) -> List[str]:
     :param status: output of ``crm_mon --one-shot --output-as=xml``
     """
     root = _parse_status(status)
-    states = {str(state.get("id")): state for state in root.iterfind("resources//resource")}
-    problems = []
-    for resource in request.resources:
+    states = _states(root)
+    present = [resource for resource in request.resources if resource.present]
+    agent = ":".join(request.purge_agent.values())
+    purged = {name for name, state in states.items() if state.get("resource_agent") == agent}
+    gone = (purged | {resource.id for resource in request.resources}) - {resource.id for resource in present}
+    problems = [
+        f"resource '{name}' has been removed, but is still active"
+        for name, state in states.items()
+        if name in gone and state.get("active") == "true"
+    ]
+    for resource in present:
         state = states.get(resource.id)
-        if not resource.present:
-            if state is not None and state.get("active") == "true":
-                problems.append(f"resource '{resource.id}' has been removed, but is still active")
-            continue
         if state is None:
             problems.append(f"resource '{resource.id}' is not known to the cluster")
             continue
@@ -357,6 +375,30 @@ def resource_problems(status: str, request: Request) -> List[str]:
             reason = failure.get("exitreason") or failure.get("exitstatus")
             problems.append(f"failed operation {failure.get('op_key')} on node '{failure.get('node')}': {reason}")
     return problems
+
+
+def unwatched(status: str, request: Request) -> List[str]:
+    """Say what the cluster has been told to leave alone, which is in order as long as somebody is at work on it.
+
+    :param status: output of ``crm_mon --one-shot --output-as=xml``
+    """
+    root = _parse_status(status)
+    if root.find("summary/cluster_options[@maintenance-mode='true']") is not None:
+        return [
+            "the cluster is in maintenance mode: nothing is watched or taken over. "
+            "End that with: crm_attribute --name maintenance-mode --delete"
+        ]
+    states = _states(root)
+    unmanaged = [r.id for r in request.resources if r.id in states and states[r.id].get("managed") == "false"]
+    return [
+        f"resource '{name}' is unmanaged: it is neither watched nor taken over. End that with: "
+        f"crm_resource --resource {name} --meta --delete-parameter is-managed; or end the maintenance of its node"
+        for name in unmanaged
+    ]
+
+
+def _states(root: ET.Element) -> Dict[str, ET.Element]:
+    return {str(state.get("id")): state for state in root.iterfind("resources//resource")}
 
 
 def _parse_status(status: str) -> ET.Element:

@@ -15,6 +15,8 @@ description:
   - Runs on one node of the cluster, as root.
   - Afterwards waits until the cluster has done what the change asks for, and fails when a resource is not as it should
     be.
+  - Fails when the check finds errors that the configuration has not had before. Warnings that are new are passed on.
+  - Warns of a cluster in maintenance mode and of O(resources) that are unmanaged.
 requirements:
   - "Pacemaker's command-line tools: C(cibadmin), C(crm_verify), C(crm_diff), C(crm_mon), C(crm_resource) and
     C(crm_attribute)"
@@ -108,6 +110,12 @@ options:
       score:
         description: Strength of the preference. Required with O(locations[].state=present).
         type: str
+  purge_agent:
+    description:
+      - An agent that nothing but O(resources) is to use, as C(class:provider:type). Every other resource that has it is
+        removed, along with the constraints that name it.
+      - A resource that comes in the same transaction does not wait for a removed one to stop.
+    type: str
   nodes:
     description: Nodes that must be online in the cluster before anything is written.
     type: list
@@ -138,6 +146,7 @@ EXAMPLES = r"""
         meta: {migration-threshold: 1}
         operations:
           - {name: monitor, interval: 5s, attributes: {timeout: 20s}}
+    purge_agent: ocf:cloudvip:vips
     nodes: [vr1, vr2, vr3]
   run_once: true
 """
@@ -158,6 +167,8 @@ from ..module_utils import _cib
 
 TOOLS = ("cibadmin", "crm_verify", "crm_diff", "crm_mon", "crm_resource", "crm_attribute")
 PAUSE = 0.5
+# What crm_verify ends with when it has something to say of a configuration.
+INVALID = 78
 
 ARGUMENTS: Dict[str, Any] = {
     "properties": {"type": "dict", "default": {}},
@@ -199,6 +210,7 @@ ARGUMENTS: Dict[str, Any] = {
         },
         "required_if": [("state", "present", ["resource", "node", "score"])],
     },
+    "purge_agent": {"type": "str"},
     "nodes": {"type": "list", "elements": "str", "default": []},
     "end_maintenance": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 120},
@@ -218,8 +230,10 @@ class Cluster:
         """The tools that are not installed."""
         return [tool for tool, path in self._paths.items() if path is None]
 
-    def run(self, tool: str, *args: str, data: Optional[str] = None, good: Tuple[int, ...] = (0,)) -> Tuple[int, str]:
-        """Run a tool and return its exit status and output.
+    def run(
+        self, tool: str, *args: str, data: Optional[str] = None, good: Tuple[int, ...] = (0,)
+    ) -> Tuple[int, str, str]:
+        """Run a tool and return its exit status, its output, and what it says besides.
 
         :raises CibError: when the exit status is none of ``good``
         """
@@ -228,7 +242,7 @@ class Cluster:
         )
         if rc not in good:
             raise _cib.CibError(f"{tool} {args[0].partition('=')[0]} failed with status {rc}: {(err or out).strip()}")
-        return rc, out
+        return rc, out, err
 
     def configuration(self) -> str:
         """Return the configuration as the cluster has it now."""
@@ -238,14 +252,33 @@ class Cluster:
         """Return the cluster's status as XML."""
         return self.run("crm_mon", "--one-shot", "--output-as=xml")[1]
 
-    def verify(self, path: str) -> None:
-        """Have the cluster's own checker read a configuration from a file."""
-        self.run("crm_verify", f"--xml-file={path}", "--verbose")
+    def verify(self, before: str, after: str) -> List[str]:
+        """Have the cluster's own checker read a configuration; return what it warns of that it did not warn of before.
+
+        It fails for any warning, and for what an operator has made: that would keep every later change off. So a line
+        counts only if it does not say the same of the configuration in ``before``, and only if it may be an error. Not
+        every release says so of each line, but every one says in the last line whether there are none but warnings.
+
+        :raises CibError: when there are errors that were not there before
+        """
+        rc, said = self._check(after)
+        if rc == 0:
+            return []
+        known = self._check(before)[1]
+        new = [line for line in said if line not in known]
+        harmless = "warnings" in said[-1].lower() if said else False
+        if not harmless and any("warning:" not in line for line in new):
+            raise _cib.CibError(f"crm_verify --xml-file failed with status {rc}: {'; '.join(new)}")
+        return new
+
+    def _check(self, path: str) -> Tuple[int, List[str]]:
+        rc, _, said = self.run("crm_verify", f"--xml-file={path}", "--verbose", good=(0, INVALID))
+        return rc, [line.strip() for line in said.splitlines() if line.strip()]
 
     def difference(self, before: str, after: str) -> str:
         """Return the patch between the configurations in two files, empty when they are the same."""
         # Without versions: the status section counts them up all the time, and a patch for an older count is refused.
-        _, patch = self.run("crm_diff", f"--original={before}", f"--new={after}", "--no-version", good=(0, 1))
+        _, patch, _ = self.run("crm_diff", f"--original={before}", f"--new={after}", "--no-version", good=(0, 1))
         return patch.strip()
 
     def patch(self, patch: str) -> None:
@@ -261,19 +294,20 @@ class Cluster:
         self.run("crm_resource", "--wait", f"--timeout={timeout}s")
 
 
-def wait_until_good(check: Callable[[], List[str]], timeout: float) -> None:
-    """Repeat a check until it finds no problem.
+def wait_until_good(read: Callable[[], str], check: Callable[[str], List[str]], timeout: float) -> str:
+    """Read again and again until a check finds no problem in it; return what was read last.
 
     :raises CibError: with what the last check found, when the time is up
     """
     deadline = time.monotonic() + timeout
     while True:
         try:
-            problems = check()
+            text = read()
+            problems = check(text)
         except _cib.CibError as error:
             problems = [str(error)]
         if not problems:
-            return
+            return text
         if time.monotonic() >= deadline:
             raise _cib.CibError(f"after {timeout:g} s: " + "; ".join(problems))
         time.sleep(PAUSE)
@@ -292,7 +326,9 @@ def run(module: AnsibleModule, cluster: Cluster) -> Dict[str, Any]:
     params = module.params
     request = _cib.Request.from_params(params)
     if not module.check_mode:
-        wait_until_good(lambda: _cib.membership_problems(cluster.status(), params["nodes"]), params["wait_timeout"])
+        wait_until_good(
+            cluster.status, lambda status: _cib.membership_problems(status, params["nodes"]), params["wait_timeout"]
+        )
     text = current_text(module, cluster)
     before = _cib.parse(text or _cib.EMPTY)
     after = _cib.apply(before, request)
@@ -306,25 +342,31 @@ def run(module: AnsibleModule, cluster: Cluster) -> Dict[str, Any]:
     if resting and not module.check_mode:
         for node in resting:
             cluster.end_maintenance(node)
-        wait_until_good(lambda: still_resting(cluster, resting), params["wait_timeout"])
+        wait_until_good(cluster.configuration, lambda text: still_resting(text, resting), params["wait_timeout"])
     if changed and text:
-        new = write(module, "new.xml", _cib.serialise(after))
-        cluster.verify(new)
+        old, new = write(module, "old.xml", text), write(module, "new.xml", _cib.serialise(after))
+        warnings = cluster.verify(old, new)
+        if warnings:
+            module.warn(f"crm_verify: {'; '.join(warnings)}")
         if not module.check_mode:
-            result["patch"] = cluster.difference(write(module, "old.xml", text), new)
+            result["patch"] = cluster.difference(old, new)
             cluster.patch(result["patch"])
             cluster.settle(params["wait_timeout"])
             kept = _cib.parse(cluster.configuration())
             if _cib.serialise(_cib.apply(kept, request)) != _cib.serialise(kept):
                 raise _cib.CibError("the cluster took the patch, but its configuration is not the wanted one")
     if not module.check_mode:
-        wait_until_good(lambda: _cib.resource_problems(cluster.status(), request), params["wait_timeout"])
+        status = wait_until_good(
+            cluster.status, lambda status: _cib.resource_problems(status, request), params["wait_timeout"]
+        )
+        for warning in _cib.unwatched(status, request):
+            module.warn(warning)
     return result
 
 
-def still_resting(cluster: Cluster, nodes: List[str]) -> List[str]:
+def still_resting(configuration: str, nodes: List[str]) -> List[str]:
     """Say which nodes are still in maintenance."""
-    found = _cib.in_maintenance(_cib.parse(cluster.configuration()), nodes)
+    found = _cib.in_maintenance(_cib.parse(configuration), nodes)
     return [f"node '{node}' is still in maintenance" for node in found]
 
 

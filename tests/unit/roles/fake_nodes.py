@@ -12,7 +12,7 @@ from typing import Any
 from tests.unit.interpreter import ROOT
 from tests.unit.playing import play
 
-PROGRAMS = ("systemctl", "cloudvip", "ip", "keepalived", "crm_attribute", "crm_mon")
+PROGRAMS = ("systemctl", "cloudvip", "ip", "keepalived", "crm_attribute", "crm_mon", "corosync-cfgtool")
 # Each says what it was called with, and plays its part in a cluster whose state is files below the node's directory.
 # keepalived becomes master of all that it is configured for, but not before a second look.
 PROGRAM = """#!{python} -IS

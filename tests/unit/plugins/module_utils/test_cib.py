@@ -37,7 +37,7 @@ PREFERS = {
 
 def request(**params: Any) -> _cib.Request:
     return _cib.Request.from_params(
-        {"properties": {}, "resource_defaults": {}, "resources": [], "locations": [], **params}
+        {"properties": {}, "resource_defaults": {}, "resources": [], "locations": [], "purge_agent": None, **params}
     )
 
 
@@ -188,6 +188,35 @@ def test_a_removed_resource_takes_its_constraints_along() -> None:
     assert [constraint.get("id") for constraint in root.iterfind(".//constraints/*")] == ["other"]
 
 
+VIPS = "ocf:cloudvip:vips"
+RENAMED = {**MAIN, "id": "cloudvip-web", "params": {"group": "web"}}
+
+
+def test_what_else_has_the_agent_is_purged_with_its_constraints() -> None:
+    root = applied(CONVERGED, resources=[RENAMED], locations=[], purge_agent=VIPS)
+
+    assert [primitive.get("id") for primitive in root.iterfind(".//primitive")] == ["theirs", "cloudvip-web"]
+    assert [constraint.get("id") for constraint in root.iterfind(".//constraints/*")] == ["other"]
+
+
+def test_what_is_asked_for_is_not_purged() -> None:
+    root = applied(CONVERGED, resources=[MAIN], purge_agent=VIPS)
+
+    assert _cib.serialise(root) == _cib.serialise(_cib.parse(CONVERGED))
+
+
+def test_the_agent_to_be_purged_has_three_parts() -> None:
+    with pytest.raises(_cib.CibError, match="purge_agent = 'vips': expected class:provider:type"):
+        request(purge_agent="vips")
+
+
+def test_the_description_shows_what_is_purged() -> None:
+    text = _cib.describe(_cib.parse(CONVERGED), request(resources=[RENAMED], purge_agent=VIPS))
+
+    assert text.splitlines()[0] == "resource cloudvip-main ocf:cloudvip:vips"
+    assert text.splitlines()[-1] == "rsc_colocation id=together rsc=theirs score=INFINITY with-rsc=cloudvip-main"
+
+
 def test_removing_what_is_not_there_changes_nothing() -> None:
     gone = {**PREFERS, "state": "absent", "id": "never"}
 
@@ -309,6 +338,35 @@ def test_a_resource_is_missing_or_still_there() -> None:
         "resource 'cloudvip-main' has been removed, but is still active"
     ]
     assert _cib.resource_problems(STATUS, request(resources=[absent("never")])) == []
+    assert _cib.resource_problems(STATUS, request(purge_agent=VIPS)) == [
+        "resource 'cloudvip-main' has been removed, but is still active"
+    ]
+    assert _cib.resource_problems(STATUS.replace('active="true"', 'active="false"'), request(purge_agent=VIPS)) == []
+
+
+def test_a_cluster_at_work_is_not_warned_of() -> None:
+    assert _cib.unwatched(STATUS, request(resources=[MAIN])) == []
+
+
+def test_an_unmanaged_resource_is_told_with_what_ends_it() -> None:
+    status = STATUS.replace('managed="true"', 'managed="false"')
+
+    (told,) = _cib.unwatched(status, request(resources=[MAIN]))
+
+    assert told.startswith("resource 'cloudvip-main' is unmanaged")
+    assert "crm_resource --resource cloudvip-main --meta --delete-parameter is-managed" in told
+    assert _cib.unwatched(status, request(resources=[absent("never")])) == []
+
+
+def test_the_maintenance_mode_is_told_and_nothing_that_comes_of_it() -> None:
+    options = '<cluster_options stonith-enabled="false" maintenance-mode="{}"/></summary>'
+    on, off = (STATUS.replace("</summary>", options.format(mode)) for mode in ("true", "false"))
+
+    (told,) = _cib.unwatched(on.replace('managed="true"', 'managed="false"'), request(resources=[MAIN]))
+
+    assert told.startswith("the cluster is in maintenance mode")
+    assert "crm_attribute --name maintenance-mode --delete" in told
+    assert _cib.unwatched(off, request(resources=[MAIN])) == []
 
 
 def test_a_status_that_is_no_xml_is_refused() -> None:

@@ -22,7 +22,8 @@ RESOURCE = {
     "params": {"group": "main", "revision": "084410478403"},
     "operations": [{"name": "monitor", "interval": "5s", "attributes": {"timeout": "20s"}}],
 }
-# The patch is the new configuration itself. A file named after a tool makes it fail with the file's content.
+# The patch is the new configuration itself. A file named after a tool makes it fail with the file's content. In `finds`
+# the checker has what to say of a configuration, and before a colon what that must have in it.
 TOOL = """#!{python}
 import pathlib, sys, xml.etree.ElementTree as ET
 state, tool, args = pathlib.Path({state!r}), pathlib.Path(sys.argv[0]).name, sys.argv[1:]
@@ -42,6 +43,14 @@ elif tool == "crm_attribute":
     state.joinpath("forgetful").exists() or state.joinpath("cib.xml").write_text(ET.tostring(root, "unicode"))
 elif tool == "crm_mon":
     print(state.joinpath("status.xml").read_text())
+elif tool == "crm_verify" and state.joinpath("finds").exists():
+    checked = pathlib.Path(args[0].split("=")[1]).read_text()
+    found = [line.split(":", 1) for line in state.joinpath("finds").read_text().splitlines()]
+    said = [text for cause, text in found if cause in checked]
+    worst = "errors" if "error:" in str(said) else "warnings"
+    if said:
+        print(*said, "Configuration invalid (with " + worst + ")", sep="\\n", file=sys.stderr)
+        sys.exit(78)
 elif tool == "crm_diff":
     old, new = (pathlib.Path(arg.split("=")[1]).read_text() for arg in args[:2])
     print(new)
@@ -184,11 +193,81 @@ def test_the_wait_goes_on_until_the_cluster_is_ready(
     assert pauses == [pacemaker_cib.PAUSE]
 
 
-def test_what_the_checker_refuses_is_not_sent(run: Run, cluster: Cluster) -> None:
-    cluster.breaks("crm_verify", "error: Resource start-up disabled")
+def test_a_checker_that_breaks_off_lets_nothing_through(run: Run, cluster: Cluster) -> None:
+    cluster.breaks("crm_verify", "no such library")
 
-    assert push(run)["msg"] == "crm_verify --xml-file failed with status 1: error: Resource start-up disabled"
+    assert push(run)["msg"] == "crm_verify --xml-file failed with status 1: no such library"
     assert PATCH not in cluster.calls()
+
+
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    told: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: told.append(text))
+    return told
+
+
+OLD = "vr1:error: of an operator\n"
+NEW = "cloudvip-main:warning: of the change\n"
+
+
+@pytest.mark.parametrize(
+    ("finds", "told"),
+    [
+        (OLD, []),
+        (OLD.replace("error", "warning"), []),
+        (NEW, ["crm_verify: warning: of the change; Configuration invalid (with warnings)"]),
+        (OLD.replace("error", "warning") + NEW, ["crm_verify: warning: of the change"]),
+        (OLD + NEW, ["crm_verify: warning: of the change"]),
+        # Some releases tell in the last line only what it is.
+        (NEW.replace("warning: ", ""), ["crm_verify: of the change; Configuration invalid (with warnings)"]),
+    ],
+)
+def test_neither_warnings_nor_what_was_wrong_before_keep_a_change_off(
+    run: Run, cluster: Cluster, warnings: list[str], finds: str, told: list[str]
+) -> None:
+    (cluster.state / "finds").write_text(finds)
+
+    answer = push(run)
+
+    assert answer["changed"] is True
+    assert cluster.calls() == [READY, QUERY, VERIFY, VERIFY, DIFF, PATCH, SETTLE, QUERY, READY]
+    assert warnings == told
+
+
+@pytest.mark.parametrize("before", ["", OLD, OLD.replace("error", "warning")])
+def test_an_error_that_is_new_keeps_the_change_off(run: Run, cluster: Cluster, before: str) -> None:
+    (cluster.state / "finds").write_text(before + NEW.replace("warning", "error"))
+
+    new = "error: of the change" + ("" if before == OLD else "; Configuration invalid (with errors)")
+    assert push(run)["msg"] == f"crm_verify --xml-file failed with status 78: {new}"
+    assert PATCH not in cluster.calls()
+
+
+def test_a_cluster_that_is_told_to_leave_the_group_alone_is_warned_of(
+    run: Run, cluster: Cluster, warnings: list[str]
+) -> None:
+    push(run)
+    assert warnings == []
+    cluster.status.write_text(cluster.status.read_text().replace('managed="true"', 'managed="false"'))
+
+    answer = push(run)
+
+    assert answer["changed"] is False
+    assert [text.partition(":")[0] for text in warnings] == ["resource 'cloudvip-main' is unmanaged"]
+
+
+def test_a_group_of_another_name_takes_the_place_of_the_old_one(run: Run, cluster: Cluster) -> None:
+    push(run, purge_agent="ocf:cloudvip:vips")
+    status = cluster.status.read_text()
+    cluster.status.write_text(status.replace('id="cloudvip-main"', 'id="cloudvip-web"'))
+    renamed = {"resources": [{**RESOURCE, "id": "cloudvip-web"}], "purge_agent": "ocf:cloudvip:vips"}
+
+    answer = push(run, **renamed)
+
+    assert answer["changed"] is True
+    assert [p.get("id") for p in ET.fromstring(cluster.cib.read_text()).iter("primitive")] == ["cloudvip-web"]
+    assert push(run, **renamed)["changed"] is False
 
 
 def test_a_patch_that_did_not_take_is_an_error(run: Run, cluster: Cluster) -> None:

@@ -17,7 +17,8 @@ from tests.unit.roles.fake_nodes import Nodes
 ROOT = Path(__file__).parents[4]
 ROLE = ROOT / "roles/pacemaker"
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
-PROFILES = yaml.safe_load((ROLE / "vars/main.yml").read_text())["__pacemaker_profiles"]
+VARS = yaml.safe_load((ROLE / "vars/main.yml").read_text())
+PROFILES = VARS["__pacemaker_profiles"]
 
 
 def default(name: str, **inputs: Any) -> Any:
@@ -36,6 +37,8 @@ def rendered(nodes: int, profile: str) -> str:
             "cluster": "vrouters",
             "addresses": {name: f"192.0.2.{index}" for index, name in enumerate(names, 11)},
         },
+        __pacemaker_ids={name: index * 10 for index, name in enumerate(names, 1)},
+        __pacemaker_mark=VARS["__pacemaker_mark"],
         pacemaker_token=token,
         pacemaker_consensus=default("pacemaker_consensus", pacemaker_token=token, pacemaker_nodes=names),
     )
@@ -82,7 +85,7 @@ def test_the_traffic_is_encrypted() -> None:
 def test_each_node_has_its_name_address_and_number() -> None:
     nodes = re.findall(r"node \{\n +name: (\S+)\n +nodeid: (\d+)\n +ring0_addr: (\S+)\n", rendered(3, "fast"))
 
-    assert nodes == [("n1", "1", "192.0.2.11"), ("n2", "2", "192.0.2.12"), ("n3", "3", "192.0.2.13")]
+    assert nodes == [("n1", "10", "192.0.2.11"), ("n2", "20", "192.0.2.12"), ("n3", "30", "192.0.2.13")]
 
 
 def test_the_braces_match() -> None:
@@ -91,15 +94,104 @@ def test_the_braces_match() -> None:
     assert text.count("{") == text.count("}") == 8
 
 
-def test_ansible_computes_the_timers_too(tmp_path: Path) -> None:
-    model = {"cluster": "web", "addresses": {"n1": "192.0.2.11", "n2": "192.0.2.12"}}
-    nodes = Nodes(tmp_path, ("n1", "n2"))
-    (tmp_path / "n1/etc/corosync").mkdir()
-    (tmp_path / "n2/etc/corosync").mkdir()
+NAMES = ("n1", "n2", "n3")
+RELOADED = "corosync-cfgtool -R"
 
-    good, _, output = nodes.play("pacemaker", "configure", cloudvip_model=model, cloudvip_nodes=["n1", "n2"])
 
+@pytest.fixture
+def nodes(tmp_path: Path) -> Nodes:
+    return Nodes(tmp_path, NAMES)
+
+
+def configure(nodes: Nodes, *names: str, **variables: Any) -> tuple[int, list[str]]:
+    """Configure the cluster of these nodes; what that changed, and who has given the word to reload."""
+    addresses = {name: f"192.0.2.{index}" for index, name in enumerate(NAMES, 11)}
+    model = {"cluster": "web", "addresses": addresses}
+    nodes.names = names
+    good, changed, output = nodes.play(
+        "pacemaker", "key", "configure", cloudvip_model=model, cloudvip_nodes=list(names), **variables
+    )
     assert good, output
-    text = (tmp_path / "n2/etc/corosync/corosync.conf").read_text()
+    return changed, [call for call in nodes.calls() if call.endswith(RELOADED)]
+
+
+def conf(nodes: Nodes, name: str) -> Path:
+    return nodes.root / name / "etc/corosync/corosync.conf"
+
+
+def ids(nodes: Nodes) -> list[dict[str, int]]:
+    """The node ids that each node has in its file."""
+    found = [re.findall(r"name: (\S+)\n +nodeid: (\d+)\n", conf(nodes, name).read_text()) for name in nodes.names]
+    return [{name: int(number) for name, number in pairs} for pairs in found]
+
+
+def test_a_node_keeps_its_id_while_others_come_and_go(nodes: Nodes) -> None:
+    configure(nodes, "n1", "n2", "n3")
+    assert ids(nodes) == [{"n1": 1, "n2": 2, "n3": 3}] * 3
+    assert configure(nodes, "n3", "n1", "n2")[0] == 3
+    assert configure(nodes, "n3", "n1", "n2")[0] == 0
+
+    configure(nodes, "n3", "n1")
+    assert ids(nodes) == [{"n3": 3, "n1": 1}] * 2
+    assert "two_node" in conf(nodes, "n1").read_text()
+
+    # What it has had is still in its own file.
+    configure(nodes, "n2", "n1", "n3")
+    assert ids(nodes) == [{"n1": 1, "n2": 2, "n3": 3}] * 3
+
+
+def test_a_new_node_gets_an_id_that_no_member_has(nodes: Nodes) -> None:
+    configure(nodes, "n1", "n2")
+    conf(nodes, "n3").parent.mkdir()
+    conf(nodes, "n3").write_text(
+        "nodelist {\n\tnode {\n\t\tname: n1\n\t\tnodeid: 9\n\t\tring0_addr: 192.0.2.99\n\t}\n}\n"
+    )
+
+    configure(nodes, "n3", "n1", "n2")
+
+    assert ids(nodes) == [{"n1": 1, "n2": 2, "n3": 3}] * 3
+
+
+def test_members_that_do_not_agree_are_left_as_they_are(nodes: Nodes) -> None:
+    configure(nodes, "n1", "n2")
+    before = conf(nodes, "n2").read_text()
+    conf(nodes, "n2").write_text(before.replace("nodeid: 2", "nodeid: 7"))
+
+    good, changed, output = nodes.play(
+        "pacemaker", "key", "configure", cloudvip_model={"cluster": "web"}, cloudvip_nodes=["n1", "n2"]
+    )
+
+    assert (good, changed) == (False, 0)
+    assert "corosync.conf of n2 has nodeid 7 for n2, that of another member 2 for n2" in output
+
+
+def test_a_change_is_taken_up_by_one_word(nodes: Nodes) -> None:
+    assert configure(nodes, "n1", "n2")[1] == []
+    nodes.run("corosync.service")
+
+    assert configure(nodes, "n1", "n2", pacemaker_token=1500) == (3, [f"n1 {RELOADED}"])
+    assert configure(nodes, "n1", "n2", pacemaker_token=1500) == (0, [])
+
+
+def test_a_file_that_was_late_is_taken_up_too(nodes: Nodes) -> None:
+    configure(nodes, "n1", "n2")
+    nodes.run("corosync.service")
+    conf(nodes, "n2").write_text(conf(nodes, "n2").read_text().replace("token: 2000", "token: 1000"))
+
+    assert configure(nodes, "n1", "n2") == (2, [f"n2 {RELOADED}"])
+
+
+def test_a_first_member_that_is_stopped_keeps_nobody_from_it(nodes: Nodes) -> None:
+    configure(nodes, "n1", "n2")
+    nodes.run("corosync.service")
+    (nodes.root / "n1/running/corosync.service").unlink()
+
+    assert configure(nodes, "n1", "n2", pacemaker_token=1500) == (3, [f"n2 {RELOADED}"])
+
+
+def test_ansible_computes_the_timers_too(nodes: Nodes) -> None:
+    configure(nodes, "n1", "n2")
+
+    text = conf(nodes, "n2").read_text()
     timers = ("token", "consensus", "knet_ping_interval", "knet_ping_timeout")
     assert [value(text, timer) for timer in timers] == [2000, 600, 500, 1000]
