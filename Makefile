@@ -20,7 +20,7 @@ help:
 	@echo 'make molecule  the scenarios of the roles; SCENARIOS=--help for options'
 	@echo 'make test-all  the tests with the known failures one by one, outages, and every scenario on every release (hours)'
 	@echo 'make bench     against the OCI CLI, ocivip and a tutorial, in the lab (15 minutes; BENCH=--help for options)'
-	@echo 'make campaign  five-minute outages, then random faults (hours; COUNT=50: so many, SEED=7: the same again)'
+	@echo 'make campaign  long outages, many flaps and freezes, then random faults (hours; COUNT=50: so many, SEED=7: the same again)'
 	@echo 'make down      remove the lab'
 	@echo 'also: setup lint unit lab-test matrix ee reference format'
 
@@ -72,9 +72,10 @@ molecule: setup
 bench: setup
 	python -m bench $(BENCH)
 
-# The tests come first: they build a cluster of their own, and take the lab away at their end.
+# The tests come first: they build clusters of their own, and take the lab away at their end.
 campaign: setup
 	pytest --tb=short -ra tests/lab/test_outages.py --outage 300
+	pytest --tb=short -ra tests/lab/test_keepalived_pair.py -k 'flap or breaks or still' --flaps 1000 --freezes 100
 	lab up
 	ansible-playbook site.yml -i inventory/lab
 	lab campaign --count $(COUNT) $(if $(SEED),--seed $(SEED))

@@ -48,6 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--outage", type=int, default=10, help="seconds that an outage of the cloud's services lasts")
     parser.addoption("--flaps", type=int, default=100, help="how many random flaps of VRRP adverts there are")
+    parser.addoption("--freezes", type=int, default=3, help="how many times a node stands still, up to a minute each")
     parser.addoption("--seed", type=int, help="draw what is random from this seed (default: a new one each time)")
 
 
@@ -62,6 +63,13 @@ def outage(request: pytest.FixtureRequest) -> int:
 def flaps(request: pytest.FixtureRequest) -> int:
     """How many flaps there are to be."""
     count: int = request.config.getoption("--flaps")
+    return count
+
+
+@pytest.fixture
+def freezes(request: pytest.FixtureRequest) -> int:
+    """How many times a node is to stand still."""
+    count: int = request.config.getoption("--freezes")
     return count
 
 

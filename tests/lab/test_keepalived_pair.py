@@ -221,13 +221,14 @@ def test_so_they_do_when_something_else_breaks_at_the_same_time(
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("count", [3, pytest.param(100, marks=pytest.mark.long)])
-def test_a_node_that_stood_still_leaves_one_owner_and_no_fight(groups: Lab, count: int, seed: int, tell: Tell) -> None:
+def test_a_node_that_stood_still_leaves_one_owner_and_no_fight(
+    groups: Lab, freezes: int, seed: int, tell: Tell
+) -> None:
     chance = random.Random(seed)
     took: list[float] = []
     with Scene(groups, interval_ms=50) as scene:
         watch = Watch(scene)
-        for number in range(1, count + 1):
+        for number in range(1, freezes + 1):
             node, seconds = chance.choice(scene.nodes), draw(chance, 0.5, 60)
             scene.hit("freeze", node)
             time.sleep(seconds)
