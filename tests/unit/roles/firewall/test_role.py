@@ -169,6 +169,7 @@ def test_policies_do_not_wait_for_a_firewalld_that_was_stopped_before_their_remo
     ("state", "port", "refused"),
     [
         ("inactive", {}, False),
+        ("inactive", {}, False),
         ("inactive", {"ansible_port": 22}, False),
         ("inactive", {"ansible_port": 2222}, True),
         ("active", {"ansible_port": 2222}, False),
