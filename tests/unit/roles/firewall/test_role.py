@@ -169,7 +169,6 @@ def test_policies_do_not_wait_for_a_firewalld_that_was_stopped_before_their_remo
     ("state", "port", "refused"),
     [
         ("inactive", {}, False),
-        ("inactive", {}, False),
         ("inactive", {"ansible_port": 22}, False),
         ("inactive", {"ansible_port": 2222}, True),
         ("active", {"ansible_port": 2222}, False),
@@ -187,6 +186,7 @@ def test_firewalld_is_not_started_where_it_would_shut_out_whoever_is_connected(
         printed = firewalld.play("main", good=False, firewall_provider="firewalld", **port)[1]
 
         assert ("firewall_provider = firewalld: expected" in printed) == refused
+        assert ("Firewalld | Policies" in printed) != refused
 
 
 def test_rules_of_policies_that_run_are_changed_without_a_reload(firewalld: Host) -> None:
