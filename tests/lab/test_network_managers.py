@@ -202,9 +202,10 @@ def wait_for_monitor(scene: Scene, node: str) -> None:
         ("vr1", f"nmcli device reapply {INTERFACE}", MENDED_MS),
         ("vr1", f"nmcli connection up {INTERFACE}", MENDED_MS),
         ("vr2", "systemctl restart systemd-networkd", 0),
-        # The interface's own address comes off and on again, the VIP stays. After a reload too: netplan writes its file
-        # anew whenever systemd is reloaded, and systemd-networkd takes that for a change.
-        ("vr2", "networkctl reload", 1_000),
+        ("vr2", "networkctl reload", 0),
+        # The interface's own address comes off and on again, the VIP stays. netplan writes its file anew whenever
+        # systemd is reloaded, and systemd-networkd takes that for a change.
+        ("vr2", "systemctl daemon-reload && networkctl reload", 1_000),
         ("vr2", f"networkctl reconfigure {INTERFACE}", 1_000),
         ("vr2", "netplan apply", 1_000),
     ],
